@@ -1,0 +1,153 @@
+"""Every cross-model read of the calendar. The number of queries never depends on how full it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from django.db import connection
+
+from booking import slots
+from booking.catalogue import ServiceEntry
+from booking.enums import OCCUPYING
+from booking.models import Appointment, BlackoutDate, SchedulingRules, Service, StaffMember, TimeOff, WeeklyHours
+from booking.slots import DayHours, Interval, Rules, Slot, Staff
+from booking.when import Wanted
+from crm.models import Business, Customer
+
+# The search looks at the next days first and at the rest of the horizon only when they are full.
+FIRST_LOOK = timedelta(days=2)
+_LONGEST_JOB = timedelta(days=1)  # a job that overlaps a moment began at most this long before it
+
+
+def catalogue(business: Business) -> list[ServiceEntry]:
+    """The services a customer can ask for. One query."""
+    return [
+        ServiceEntry(id=row.pk, name=row.name, aliases=tuple(row.aliases))
+        for row in Service.objects.for_business(business).filter(is_active=True)
+    ]
+
+
+def next_appointment(*, customer: Customer, now: datetime) -> Appointment | None:
+    """The earliest job still to come, or None."""
+    return Appointment.objects.for_business(customer.business).filter(customer=customer).upcoming(now).first()
+
+
+def next_slot(
+    *, business: Business, rules: SchedulingRules, service: Service, now: datetime, after: datetime | None = None,
+    wanted: Wanted | None = None, is_emergency: bool = False,
+) -> tuple[Slot | None, str]:  # fmt: skip
+    """The earliest free slot that starts later than `after` and leaves the notice the business wants; or the reason
+    there is none."""
+    found, reason = open_slots(
+        business=business, rules=rules, duration=timedelta(minutes=service.duration_minutes), now=now, after=after,
+        wanted=wanted, is_emergency=is_emergency, limit=1,
+    )  # fmt: skip
+    return (found[0] if found else None), reason
+
+
+def open_slots(
+    *, business: Business, rules: SchedulingRules, duration: timedelta, now: datetime, after: datetime | None = None,
+    wanted: Wanted | None = None, is_emergency: bool = False, limit: int = 10,
+) -> tuple[list[Slot], str]:  # fmt: skip
+    """Up to `limit` free slots, earliest first, and an honest reason when there is none."""
+    earliest = now + timedelta(minutes=rules.min_notice_minutes)
+    if after is not None:
+        earliest = max(earliest, after + timedelta(seconds=1))
+    horizon = now + timedelta(days=rules.horizon_days)
+    house = _house(business=business, rules=rules, now=now, earliest=earliest, horizon=horizon)
+    staff: list[Staff] = []
+    jobs: dict[date, int] = {}
+    for until in sorted({min(earliest + FIRST_LOOK, horizon), horizon}):
+        staff = house.with_jobs(after=earliest, until=until, now=now)
+        jobs = house.jobs_per_day(after=earliest, until=until, now=now)
+        found = slots.free_slots(
+            staff, house.rules, duration=duration, after=earliest, until=until, limit=limit, emergency=is_emergency,
+            wanted=wanted, jobs_per_day=jobs,
+        )  # fmt: skip
+        if len(found) >= limit or (found and until == horizon):
+            return found, ""
+    if found:
+        return found, ""
+    reason = slots.why_none(
+        staff, house.rules, duration=duration, after=earliest, until=horizon, emergency=is_emergency, wanted=wanted,
+        jobs_per_day=jobs,
+    )  # fmt: skip
+    return [], reason
+
+
+@dataclass(frozen=True)
+class _House:
+    """What does not change while a slot is looked for."""
+
+    business: Business
+    rules: Rules
+    hours: dict[int, tuple[DayHours, ...]]  # by staff id
+    off: dict[int, tuple[Interval, ...]]
+
+    def with_jobs(self, *, after: datetime, until: datetime, now: datetime) -> list[Staff]:
+        busy = _busy(self.business, after=after, until=until, now=now)
+        return [
+            Staff(id=staff_id, hours=hours, busy=busy.get(staff_id, ()), off=self.off.get(staff_id, ()))
+            for staff_id, hours in self.hours.items()
+        ]
+
+    def jobs_per_day(self, *, after: datetime, until: datetime, now: datetime) -> dict[date, int]:
+        """Jobs by local date, if the business caps them at all."""
+        if self.rules.max_jobs_per_day is None:
+            return {}
+        counted: dict[date, int] = defaultdict(int)
+        rows = Appointment.objects.for_business(self.business).occupying(now)
+        for start in rows.filter(starts_at__gt=after - _LONGEST_JOB, starts_at__lt=until + _LONGEST_JOB).values_list("starts_at", flat=True):
+            counted[start.astimezone(self.business.zone).date()] += 1
+        return counted
+
+
+def _house(*, business: Business, rules: SchedulingRules, now: datetime, earliest: datetime, horizon: datetime) -> _House:
+    """Four queries: staff, hours, time off, closed days."""
+    own: dict[int | None, list[DayHours]] = defaultdict(list)
+    for row in WeeklyHours.objects.for_business(business).values_list("staff_id", "weekday", "opens", "closes"):
+        own[row[0]].append(DayHours(weekday=row[1], opens=row[2], closes=row[3]))
+    everyone = tuple(own.get(None, ()))
+    staff_ids = StaffMember.objects.for_business(business).filter(is_active=True).values_list("pk", flat=True)
+    off: dict[int, list[Interval]] = defaultdict(list)
+    away = TimeOff.objects.for_business(business).filter(ends_at__gt=earliest, starts_at__lt=horizon)
+    for staff_id, start, end in away.values_list("staff_id", "starts_at", "ends_at"):
+        off[staff_id].append(Interval(start, end))
+    closed = BlackoutDate.objects.for_business(business).filter(date__gte=(now - _LONGEST_JOB).date())
+    return _House(
+        business=business,
+        rules=Rules(
+            zone=business.time_zone,
+            grid_minutes=rules.grid_minutes,
+            horizon_days=rules.horizon_days,
+            travel_buffer_minutes=rules.travel_buffer_minutes,
+            max_jobs_per_day=rules.max_jobs_per_day,
+            reserve_mornings_for_emergencies=rules.reserve_mornings_for_emergencies,
+            blackout=frozenset(closed.values_list("date", flat=True)),
+        ),
+        hours={pk: tuple(own.get(pk) or everyone) for pk in staff_ids},
+        off={pk: tuple(spans) for pk, spans in off.items()},
+    )
+
+
+def _busy(business: Business, *, after: datetime, until: datetime, now: datetime) -> dict[int, tuple[Interval, ...]]:
+    """Taken time by staff member. Postgres joins neighbouring jobs, so a full day of eight arrives as one interval."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT staff_id, extract(epoch FROM lower(span))::bigint, extract(epoch FROM upper(span))::bigint FROM ("
+            " SELECT staff_id, unnest(range_agg(tstzrange(starts_at, ends_at))) AS span FROM booking_appointment"
+            " WHERE business_id = %s AND starts_at > %s AND starts_at < %s AND ends_at > %s"
+            " AND status = ANY(%s) AND NOT (status = 'HELD' AND held_until <= %s) GROUP BY staff_id) AS joined",
+            [business.pk, after - _LONGEST_JOB, until + _LONGEST_JOB, after - _LONGEST_JOB, [s.value for s in OCCUPYING], now],
+        )
+        return _intervals(cursor.fetchall())
+
+
+def _intervals(rows: Iterable[tuple[int, int, int]]) -> dict[int, tuple[Interval, ...]]:
+    found: dict[int, list[Interval]] = defaultdict(list)
+    for staff_id, start, end in rows:
+        found[staff_id].append(Interval(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)))
+    return {staff_id: tuple(spans) for staff_id, spans in found.items()}

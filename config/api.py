@@ -1,0 +1,41 @@
+"""The public API: one list of routes behind three doors.
+
+`/api/v1/` is canonical and in the schema; `/v1/` and the root serve clients of the systems Frontdesk replaces. A
+trailing slash is optional everywhere.
+"""
+
+from typing import Any
+
+from django.urls import URLPattern, re_path
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+
+from leads import api as leads
+
+
+def route(path: str, view: Any, name: str) -> URLPattern:
+    return re_path(rf"^{path}/?$", view.as_view(), name=name)
+
+
+urlpatterns = [
+    route("lead", leads.LeadView, "lead"),
+    route("lead/propose", leads.ProposeView, "lead-propose"),
+    route("sms/callback", leads.SmsCallbackView, "sms-callback"),
+    route("chat/inbound", leads.ChatInboundView, "chat-inbound"),
+    route("chat/reply", leads.ChatReplyView, "chat-reply"),
+    route("jobs", leads.JobsView, "jobs"),
+]
+
+
+def only_canonical_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """The schema names each route once, without the optional slash."""
+    return [(path.removesuffix("/"), regex, method, view) for path, regex, method, view in endpoints if path.startswith("/api/v1/")]
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the schema describes `crm.api_auth`."""
+
+    target_class = "crm.api_auth.ApiKeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {"type": "apiKey", "in": "header", "name": "X-API-Key"}

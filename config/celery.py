@@ -1,0 +1,27 @@
+"""The background worker and its timetable.
+
+The database is the queue: due rows are polled here every few seconds and claimed with SKIP LOCKED; a task sent at once
+is only a wake-up. So there are no ETAs, and losing Redis loses nothing but seconds.
+"""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("frontdesk")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+app.conf.beat_schedule = {
+    # Texts that became due by time (quiet hours over, a retry), and those whose wake-up was lost.
+    "deliver-due-texts": {"task": "telephony.tasks.deliver_due", "schedule": 5.0, "options": {"expires": 5}},
+    "ask-about-stuck-texts": {"task": "telephony.tasks.sweep_outbox", "schedule": 30.0, "options": {"expires": 30}},
+    "read-unread-texts": {"task": "telephony.tasks.sweep_unread", "schedule": 20.0, "options": {"expires": 20}},
+    "release-expired-holds": {"task": "booking.tasks.release_expired_holds", "schedule": 30.0, "options": {"expires": 30}},
+    # Kept short so that the staff console can say “dead” within a minute.
+    "heartbeat": {"task": "crm.tasks.heartbeat", "schedule": 15.0, "options": {"expires": 15}},
+    "forget-old-answers": {"task": "crm.tasks.forget_old_answers", "schedule": 3600.0, "options": {"expires": 3600}},
+    "move-simulated-texts": {"task": "telephony.tasks.move_simulated_texts", "schedule": 2.0, "options": {"expires": 2}},
+}

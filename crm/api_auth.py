@@ -1,0 +1,88 @@
+"""Who calls the API: a key in a header. And how often they may.
+
+`X-API-Key` (api), `X-Owner-Token` (owner), `X-Widget-Token` (widget), `X-Admin-API-Key` (admin), or any of them as
+`Authorization: Bearer`. A key opens exactly one business; an admin key opens the platform routes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+
+from crm.api_keys import recognise
+from crm.enums import KeyKind, SecurityEventKind
+from crm.models import ApiKey
+from crm.security import report
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+_HEADERS = {
+    "HTTP_X_API_KEY": (KeyKind.API, KeyKind.OWNER),
+    "HTTP_X_OWNER_TOKEN": (KeyKind.OWNER,),
+    "HTTP_X_WIDGET_TOKEN": (KeyKind.WIDGET,),
+    "HTTP_X_ADMIN_API_KEY": (KeyKind.ADMIN,),
+    "HTTP_AUTHORIZATION": tuple(KeyKind),
+}
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`request.auth` is the ApiKey; there is no user."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
+        for header, kinds in _HEADERS.items():
+            secret = request.META.get(header, "")
+            if header == "HTTP_AUTHORIZATION":
+                scheme, _, secret = secret.partition(" ")
+                if scheme.lower() != "bearer":
+                    continue
+            if not secret:
+                continue
+            key = recognise(secret.strip(), now=timezone.now())
+            if key is None or key.kind not in kinds:
+                report(kind=SecurityEventKind.KEY_INVALID, request=request._request, now=timezone.now())
+                raise AuthenticationFailed("Invalid API key")
+            return None, key
+        return None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "X-API-Key"
+
+
+class HasApiKey(BasePermission):
+    """A business's own key. Suspended businesses are answered by the view, as documented there."""
+
+    message = "Send this business's key in the X-API-Key header."
+    kinds: tuple[KeyKind, ...] = (KeyKind.API, KeyKind.OWNER)
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return isinstance(request.auth, ApiKey) and request.auth.kind in self.kinds
+
+
+class HasAdminKey(HasApiKey):
+    message = "Send a platform admin key in the X-Admin-API-Key header."
+    kinds = (KeyKind.ADMIN,)
+
+
+class PerKeyThrottle(SimpleRateThrottle):
+    """Per key; callers without one share a stricter rate per network address. Approximate by design."""
+
+    rate = "1/s"  # replaced per request below
+
+    def __init__(self) -> None:
+        """The rate depends on the caller, so it is looked up in `allow_request`."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        self.scope = "key" if request.auth is not None else "anonymous"
+        self.num_requests, self.duration = self.parse_rate(self.THROTTLE_RATES[self.scope])
+        return bool(super().allow_request(request, view))
+
+    def get_cache_key(self, request: Request, view: APIView) -> str:
+        ident = str(request.auth.pk) if isinstance(request.auth, ApiKey) else self.get_ident(request)
+        return f"throttle:{self.scope}:{ident}"

@@ -1,0 +1,93 @@
+"""Errors of the API as application/problem+json (RFC 9457): what is wrong, in which field, what to do.
+
+The fields of the older contracts are carried along: `detail` stays a string, validation adds `errors` by field.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class Conflict(exceptions.APIException):
+    """The state of things does not allow it: a taken slot, a repeated key for another request."""
+
+    status_code = 409
+    default_code = "conflict"
+
+
+class UnknownField(exceptions.NotFound):
+    """A field names something that is not there, or not theirs: the same words for both."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.errors = {field: [detail]}
+
+
+class Unprocessable(exceptions.APIException):
+    """Understood, and cannot be carried out. `errors` names the fields."""
+
+    status_code = 422
+    default_code = "unprocessable"
+
+    def __init__(self, detail: str, *, errors: dict[str, list[str]] | None = None) -> None:
+        super().__init__(detail)
+        self.errors = errors or {}
+
+
+def problem(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's EXCEPTION_HANDLER. None lets an unexpected error go on to the 500 page, which tells nothing."""
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied(*error.args)
+    elif isinstance(error, DjangoValidationError):
+        error = Unprocessable("Some fields need attention.", errors=error.message_dict)
+    if not isinstance(error, exceptions.APIException):
+        return None
+    status, headers, extra = error.status_code, {}, {}
+    detail = error.detail
+    if isinstance(error, exceptions.ValidationError):
+        status = 422  # the documented code for a body of the wrong shape; 400 is kept for what is not JSON at all
+        extra["errors"] = _by_field(detail)
+        detail = " ".join(f"{name}: {text}" for name, texts in extra["errors"].items() for text in texts)
+    elif getattr(error, "errors", None):
+        extra["errors"] = error.errors
+    if getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = error.auth_header
+    if isinstance(error, exceptions.Throttled) and error.wait is not None:
+        headers["Retry-After"] = str(int(error.wait) + 1)
+        detail = f"Too many requests. Try again in {int(error.wait) + 1} seconds."
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": str(detail),
+        "instance": context["request"].path,
+        **extra,
+    }
+    return Response(body, status=status, headers=headers, content_type=PROBLEM_JSON)
+
+
+def _by_field(detail: Any, prefix: str = "") -> dict[str, list[str]]:
+    """DRF's nested error detail, flat: {"name": ["…"], "lines[0].qty": ["…"]}."""
+    if isinstance(detail, dict):
+        found: dict[str, list[str]] = {}
+        for name, item in detail.items():
+            label = f"{prefix}.{name}" if prefix else str(name)
+            found.update(_by_field(item, "body" if label == "non_field_errors" else label))
+        return found
+    if isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        found = {}
+        for index, item in enumerate(detail):
+            found.update(_by_field(item, f"{prefix}[{index}]"))
+        return found
+    return {prefix or "body": [str(item) for item in (detail if isinstance(detail, list) else [detail])]}

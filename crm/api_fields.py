@@ -1,0 +1,64 @@
+"""Fields that every API of ours takes: which business, and a phone number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from crm.api_errors import UnknownField
+from crm.models import ApiKey, Business
+from crm.phones import Phone, PhoneError, parse
+
+NOT_FOUND = "No business with this id takes requests here. Check the id, or send the business's key in X-API-Key."
+
+
+class Text(serializers.CharField):
+    """A string, trimmed, not empty unless it may be, with a length; NUL bytes are refused by DRF."""
+
+    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, trim_whitespace=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):  # DRF would turn 5 and true into text
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+def business_named(request: Request, tenant_id: str) -> Business:
+    """The business a request is for: by slug or UUID, if the caller may speak for it (its key, or open intake).
+
+    404 in the same words for one that is not there and one that is not theirs; 403 when it is suspended.
+    """
+    key = request.auth
+    if isinstance(key, ApiKey):
+        business = key.business
+        if business is None or tenant_id not in (business.slug, str(business.pk), business.pk.hex):
+            raise UnknownField("tenant_id", NOT_FOUND)
+    else:
+        business = Business.objects.filter(slug=tenant_id).first()
+        if business is None and _is_uuid(tenant_id):
+            business = Business.objects.filter(pk=tenant_id).first()
+        if business is None or not business.open_intake:
+            raise UnknownField("tenant_id", NOT_FOUND)
+    return active(business)
+
+
+def active(business: Business) -> Business:
+    if not business.is_active:
+        raise PermissionDenied("Business is suspended")
+    return business
+
+
+def read_phone(raw: str, *, business: Business, field: str) -> Phone:
+    """Raises a validation error naming the field."""
+    try:
+        return parse(raw, region=business.region)
+    except PhoneError as error:
+        raise serializers.ValidationError({field: [str(error)]}) from error
+
+
+def _is_uuid(text: str) -> bool:
+    return len(text.replace("-", "")) == 32 and all(c in "0123456789abcdefABCDEF-" for c in text)

@@ -1,0 +1,411 @@
+"""Every change of the ground floor: customers, conversations, tasks, businesses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, models, transaction
+
+from crm import consent, phones
+from crm.enums import (
+    Author,
+    Channel,
+    ConsentSource,
+    Direction,
+    MessageKind,
+    MessageStatus,
+    Role,
+    TaskReason,
+    Verb,
+)
+from crm.messaging import CannotSend, queue_message
+from crm.models import (
+    AuditEvent,
+    Business,
+    Conversation,
+    Customer,
+    CustomerMerge,
+    Membership,
+    Message,
+    PhoneNumber,
+    Task,
+    User,
+)
+from crm.timeline import note
+
+LEASE = timedelta(hours=2)  # how long a person keeps a conversation after taking over or writing
+
+
+class Refused(Exception):
+    """A change that cannot be made. The text says why, for people."""
+
+
+# --- Customers -----------------------------------------------------------------------------------------------------
+
+
+def find_customer(*, business: Business, phone: str) -> Customer | None:
+    """By E.164 number; a customer that was merged leads to the one that was kept."""
+    customer = Customer.objects.for_business(business).filter(phone=phone).first()
+    if customer is not None and customer.merged_into_id is not None:
+        return customer.merged_into
+    return customer
+
+
+def remember_customer(
+    *, business: Business, phone: str, name: str = "", raw: str = "", address: str = ""
+) -> tuple[Customer, bool]:
+    """The customer with this number, made if new; True when it was. What we know already is never overwritten."""
+    customer = find_customer(business=business, phone=phone)
+    if customer is None:
+        fresh = Customer(business=business, phone=phone, phone_raw=(raw or phone)[:64], name=name[:120], address=address[:200])
+        try:
+            with transaction.atomic():
+                fresh.save(force_insert=True)
+        except IntegrityError:  # another request from the same person was quicker
+            customer = find_customer(business=business, phone=phone)
+            assert customer is not None
+        else:
+            return fresh, True
+    missing = {"name": name[:120], "address": address[:200]}
+    filled = [field for field, value in missing.items() if value and not getattr(customer, field)]
+    if filled:
+        for field in filled:
+            setattr(customer, field, missing[field])
+        customer.save(update_fields=filled)
+    return customer, False
+
+
+def update_customer(*, customer: Customer, changes: dict[str, Any], actor: User | None, now: datetime) -> Customer:
+    """Edit what is on file. `changes` are model fields, already validated by the form or serializer."""
+    changed = [field for field, value in changes.items() if getattr(customer, field) != value]
+    if not changed:
+        return customer
+    for field in changed:
+        setattr(customer, field, changes[field])
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                customer.save(update_fields=changed)
+        except IntegrityError as error:
+            raise Refused("A customer with this phone number is already on file.") from error
+        labels = ", ".join(str(Customer._meta.get_field(field).verbose_name) for field in changed)
+        note(business=customer.business, customer=customer, verb=Verb.EDITED, text=f"Edited: {labels}.", now=now, actor=actor)
+    return customer
+
+
+def merge_customers(*, kept: Customer, dropped: Customer, actor: User | None, now: datetime) -> CustomerMerge:
+    """Two rows are one person: everything of `dropped` moves to `kept`, empty fields are filled, nothing is deleted.
+
+    Whatever table points at customers moves too, so a floor above needs no word here. Undo with `undo_merge`.
+    """
+    business = kept.business
+    if kept.pk == dropped.pk or kept.business_id != dropped.business_id:
+        raise Refused("Choose two different customers of the same business.")
+    with transaction.atomic():
+        rows = {
+            row.pk: row
+            for row in Customer.objects.for_business(business)
+            .select_for_update(of=("self",), no_key=True)
+            .filter(pk__in=[kept.pk, dropped.pk])
+            .order_by("pk")
+        }
+        kept, dropped = rows[kept.pk], rows[dropped.pk]
+        if kept.merged_into_id or dropped.merged_into_id:
+            raise Refused("One of the two has been merged already.")
+        moved: dict[str, list[str]] = {}
+        for relation in _pointing_at_customers():
+            column = relation.field.name
+            rows_of = relation.related_model._default_manager.filter(**{column: dropped})
+            if relation.related_model is Task:
+                # One open task per person and reason: what both have stays with the dropped one.
+                taken = Task.objects.filter(customer=kept, done_at__isnull=True).values("reason")
+                rows_of = rows_of.exclude(done_at__isnull=True, reason__in=taken)
+            ids = [str(pk) for pk in rows_of.values_list("pk", flat=True)]
+            if ids:
+                relation.related_model._default_manager.filter(pk__in=ids).update(**{column: kept})
+                moved[f"{relation.related_model._meta.label}.{column}"] = ids
+        filled = {}
+        for field in ("name", "email", "address", "notes"):
+            if not getattr(kept, field) and getattr(dropped, field):
+                setattr(kept, field, getattr(dropped, field))
+                filled[field] = getattr(dropped, field)
+        kept.save()
+        dropped.merged_into = kept
+        dropped.save(update_fields=["merged_into"])
+        merge = CustomerMerge.objects.create(
+            business=business, kept=kept, dropped=dropped, moved=moved, filled=filled, merged_by=actor, merged_at=now
+        )
+        note(
+            business=business, customer=kept, verb=Verb.MERGED, text=f"Merged with {dropped}.", now=now, actor=actor,
+            about=f"merge:{merge.pk}",
+        )  # fmt: skip
+    return merge
+
+
+def undo_merge(*, merge: CustomerMerge, actor: User | None, now: datetime) -> None:
+    """Take a merge apart again: what moved goes back. What came in since stays with the kept customer."""
+    with transaction.atomic():
+        claimed = CustomerMerge.objects.filter(pk=merge.pk, undone_at__isnull=True).update(undone_at=now)
+        if not claimed:
+            raise Refused("This merge was undone already.")
+        relations = {f"{r.related_model._meta.label}.{r.field.name}": r for r in _pointing_at_customers()}
+        for label, ids in merge.moved.items():
+            relation = relations[label]
+            relation.related_model._default_manager.filter(pk__in=ids).update(**{relation.field.name: merge.dropped})
+        Customer.objects.filter(pk=merge.dropped_id).update(merged_into=None)
+        kept = Customer.objects.get(pk=merge.kept_id)
+        taken_back = [field for field, value in merge.filled.items() if getattr(kept, field) == value]
+        for field in taken_back:
+            setattr(kept, field, "")
+        kept.save(update_fields=taken_back)
+        note(
+            business=kept.business, customer=kept, verb=Verb.MERGED, text=f"Merge with {merge.dropped} undone.", now=now,
+            actor=actor,
+        )  # fmt: skip
+
+
+def _pointing_at_customers() -> list[models.ForeignObjectRel]:
+    """Every relation to Customer except those of the merge itself."""
+    return [r for r in Customer._meta.related_objects if r.related_model not in (Customer, CustomerMerge)]
+
+
+# --- Conversations -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReceivedText:
+    customer: Customer
+    conversation: Conversation
+    message: Message
+    is_new_customer: bool
+
+
+def receive_text(
+    *, business: Business, phone: str, our_number: str, body: str, provider_sid: str, now: datetime, raw_phone: str = ""
+) -> ReceivedText:
+    """Keep a text somebody sent us: customer, thread and message. The thread row stays locked until the caller commits,
+    so the turns of one person are taken one after another."""
+    customer, is_new = remember_customer(business=business, phone=phone, raw=raw_phone)
+    conversation = _locked_thread(business=business, customer=customer, phone=phone, our_number=our_number, now=now)
+    message = Message(
+        business=business, conversation=conversation, customer=customer, direction=Direction.INBOUND,
+        author=Author.CUSTOMER, body=body[:1_600], to_number=our_number, from_number=phone, status=MessageStatus.RECEIVED,
+        provider_sid=provider_sid, created_at=now,
+    )  # fmt: skip
+    message.save(force_insert=True)
+    conversation.last_message_at = conversation.last_inbound_at = now
+    conversation.last_words = body[:120]
+    conversation.our_number = our_number or conversation.our_number
+    conversation.waiting_since = conversation.waiting_since or now
+    conversation.save(
+        update_fields=["last_message_at", "last_inbound_at", "last_words", "our_number", "waiting_since"]
+    )
+    return ReceivedText(customer=customer, conversation=conversation, message=message, is_new_customer=is_new)
+
+
+def open_thread(*, business: Business, customer: Customer, now: datetime) -> Conversation:
+    """The text thread with a customer, made if there is none; locked until the caller commits."""
+    if not customer.phone:
+        raise Refused("There is no phone number on file for this customer.")
+    number = business.numbers.values_list("e164", flat=True).first() or ""
+    return _locked_thread(business=business, customer=customer, phone=customer.phone, our_number=number, now=now)
+
+
+def _locked_thread(
+    *, business: Business, customer: Customer, phone: str, our_number: str, now: datetime
+) -> Conversation:
+    threads = Conversation.objects.for_business(business).filter(channel=Channel.SMS, their_address=phone)
+    conversation = threads.select_for_update(of=("self",), no_key=True).first()
+    if conversation is not None:
+        return conversation
+    Conversation.objects.bulk_create(
+        [
+            Conversation(
+                business=business, customer=customer, channel=Channel.SMS, their_address=phone, our_number=our_number,
+                created_at=now, last_message_at=now,
+            )
+        ],
+        ignore_conflicts=True,  # a second first text at the same instant finds this one
+    )  # fmt: skip
+    return threads.select_for_update(of=("self",), no_key=True).get()
+
+
+def take_over(*, conversation: Conversation, user: User, now: datetime) -> None:
+    """A person answers from here on; the assistant is silent until the lease ends or they hand back."""
+    with transaction.atomic():
+        conversation.human, conversation.human_until = user, now + LEASE
+        conversation.save(update_fields=["human", "human_until"])
+        note(
+            business=conversation.business, customer=conversation.customer, verb=Verb.HANDED_OVER, now=now, actor=user,
+            text=f"{user.get_short_name()} took over the conversation.", about=f"conversation:{conversation.pk}",
+        )  # fmt: skip
+
+
+def hand_back(*, conversation: Conversation, user: User, now: datetime) -> None:
+    """The assistant answers again."""
+    with transaction.atomic():
+        conversation.human_until = None
+        conversation.save(update_fields=["human_until"])
+        note(
+            business=conversation.business, customer=conversation.customer, verb=Verb.HANDED_BACK, now=now, actor=user,
+            text=f"{user.get_short_name()} handed the conversation back to the assistant.",
+            about=f"conversation:{conversation.pk}",
+        )  # fmt: skip
+
+
+def reply_as_staff(*, conversation: Conversation, body: str, user: User, now: datetime) -> Message:
+    """A person writes. That takes the conversation over: whoever writes is the one the customer talks to.
+
+    Raises CannotSend with the reason; nothing is changed then.
+    """
+    with transaction.atomic():
+        conversation = Conversation.objects.select_for_update(of=("self",), no_key=True).get(pk=conversation.pk)
+        message = queue_message(
+            business=conversation.business, customer=conversation.customer, conversation=conversation, body=body,
+            author=Author.STAFF, kind=MessageKind.CHAT, now=now, sent_by=user,
+        )  # fmt: skip
+        conversation.human, conversation.human_until = user, now + LEASE
+        conversation.save(update_fields=["human", "human_until"])
+    return message
+
+
+def tell_customer(
+    *, customer: Customer, body: str, kind: MessageKind, now: datetime, about: str = "", author: Author = Author.ASSISTANT
+) -> Message | None:
+    """Text a customer something they should know. If the door says no, the reason stands on the timeline instead."""
+    with transaction.atomic():
+        try:
+            conversation = open_thread(business=customer.business, customer=customer, now=now)
+            return queue_message(
+                business=customer.business, customer=customer, conversation=conversation, body=body, author=author,
+                kind=kind, about=about, now=now,
+            )  # fmt: skip
+        except (CannotSend, Refused) as reason:
+            note(
+                business=customer.business, customer=customer, verb=Verb.REFUSED, text=f"{reason} “{body[:120]}”", now=now,
+                about=about,
+            )  # fmt: skip
+            return None
+
+
+def mark_answered(*, conversation: Conversation, user: User, now: datetime) -> None:
+    """Nothing to answer here: take it off the waiting list."""
+    with transaction.atomic():
+        conversation.waiting_since = None
+        conversation.save(update_fields=["waiting_since"])
+        note(
+            business=conversation.business, customer=conversation.customer, verb=Verb.NOTE, now=now, actor=user,
+            text=f"{user.get_short_name()} marked the conversation as answered.", about=f"conversation:{conversation.pk}",
+        )  # fmt: skip
+
+
+# --- Consent, by people ----------------------------------------------------------------------------------------------
+
+
+def record_opt_out(*, business: Business, customer: Customer, words: str, user: User, now: datetime) -> None:
+    """They told a person, on the phone or at the door, that they want no texts."""
+    if not customer.phone:
+        raise Refused("There is no phone number on file for this customer.")
+    with transaction.atomic():
+        consent.revoke(
+            business=business, phone=customer.phone, source=ConsentSource.STAFF, words=words, now=now, recorded_by=user
+        )
+        note(business=business, customer=customer, verb=Verb.OPTED_OUT, text="Opted out of texts, recorded by staff.", now=now, actor=user)
+
+
+# --- Tasks -----------------------------------------------------------------------------------------------------------
+
+
+def add_task(
+    *, business: Business, customer: Customer | None, reason: TaskReason, title: str, now: datetime, about: str = ""
+) -> Task:
+    """Ask a person to do something. While the same thing is open for the same customer it is renewed, not doubled."""
+    if customer is not None:
+        renewed = Task.objects.for_business(business).filter(customer=customer, reason=reason, done_at__isnull=True)
+        if renewed.update(title=title[:200], about=about, due_at=now):
+            return renewed.get()
+    try:
+        with transaction.atomic():
+            task = Task.objects.create(
+                business=business, customer=customer, reason=reason, title=title[:200], about=about, created_at=now, due_at=now
+            )
+    except IntegrityError:  # the same moment, the same reason
+        return Task.objects.for_business(business).get(customer=customer, reason=reason, done_at__isnull=True)
+    note(business=business, customer=customer, verb=Verb.TASK, text=title, now=now, about=f"task:{task.pk}")
+    return task
+
+
+def finish_task(*, task: Task, user: User, now: datetime) -> bool:
+    """Done. False: somebody else had done it already."""
+    with transaction.atomic():
+        if not Task.objects.filter(pk=task.pk, done_at__isnull=True).update(done_at=now, done_by=user):
+            return False
+        note(business=task.business, customer=task.customer, verb=Verb.TASK, text=f"Done: {task.title}", now=now, actor=user)
+        return True
+
+
+def reopen_task(*, task: Task, user: User, now: datetime) -> None:
+    """Undo `finish_task`."""
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                Task.objects.filter(pk=task.pk).update(done_at=None, done_by=None)
+        except IntegrityError as error:
+            raise Refused("The same thing is on the list again already.") from error
+        note(business=task.business, customer=task.customer, verb=Verb.TASK, text=f"Open again: {task.title}", now=now, actor=user)
+
+
+# --- Businesses --------------------------------------------------------------------------------------------------------
+
+
+def add_business(
+    *, slug: str, name: str, zone: str, region: str = "US", open_intake: bool = False, **fields: Any
+) -> Business:
+    """A new tenant. Raises ValidationError naming the field."""
+    business = Business(slug=slug, name=name, time_zone=zone, region=region, open_intake=open_intake, **fields)
+    business.full_clean()
+    business.save(force_insert=True)
+    return business
+
+
+def add_number(*, business: Business, raw: str, label: str = "") -> PhoneNumber:
+    """A number of ours for this business; calls and texts to it are theirs."""
+    number = PhoneNumber(business=business, e164=phones.parse(raw, region=business.region).e164, label=label)
+    number.full_clean()
+    number.save(force_insert=True)
+    return number
+
+
+def add_member(*, business: Business, user: User, role: Role) -> Membership:
+    membership, _ = Membership.objects.update_or_create(business=business, user=user, defaults={"role": role})
+    return membership
+
+
+def set_status(*, businesses: Sequence[Business], status: str, actor: User, reason: str, now: datetime) -> int:
+    """Suspend or reactivate. Returns how many changed; each leaves a line in the audit."""
+    changed = 0
+    for business in businesses:
+        with transaction.atomic():
+            before = business.status
+            if not Business.objects.filter(pk=business.pk).exclude(status=status).update(status=status):
+                continue
+            changed += 1
+            audit(
+                business=business, actor=actor, action="status changed", target=f"business {business.slug}",
+                changes={"status": [before, status]}, reason=reason, now=now,
+            )  # fmt: skip
+    return changed
+
+
+def audit(
+    *, business: Business | None, actor: User | None, action: str, target: str, now: datetime,
+    changes: dict[str, Any] | None = None, reason: str = "", actor_text: str = "",
+) -> AuditEvent:  # fmt: skip
+    """Who did what to what, and why."""
+    return AuditEvent.objects.create(
+        business=business, actor=actor, actor_text=(actor_text or str(actor or "system"))[:120], action=action[:60],
+        target=target[:120], changes=changes or {}, reason=reason[:300], at=now,
+    )  # fmt: skip

@@ -1,0 +1,377 @@
+"""Every change of intake: a request comes in, a slot is offered, the customer answers, the job is booked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db import transaction
+
+from booking import catalogue
+from booking import queries as calendar
+from booking import services as booking
+from booking.enums import UPCOMING
+from booking.models import Appointment, Service
+from booking.services import CannotMove, NoSlot, Request, SlotTaken
+from booking.when import Wanted, read_when
+from booking.wording import say_slot, say_when_long
+from crm import consent, messaging
+from crm.enums import ConsentSource, TaskReason, Verb
+from crm.models import Business, Customer
+from crm.phones import Phone, pretty
+from crm.services import add_task, remember_customer
+from crm.timeline import note
+from leads.enums import IntakeStatus, LeadSource, ProposalStatus
+from leads.models import Lead, Proposal
+from leads.replies import Reply, read_reply
+from leads.wording import APPOINTMENT, say
+
+
+class Outcome(StrEnum):
+    """How a request stands after we did what we could. The values are the API's."""
+
+    BOOKED = "BOOKED"
+    PROPOSED = "PROPOSED"
+    DECLINED = "DECLINED"
+    CLARIFY = "CLARIFY"
+    NEEDS_DISPATCH = "NEEDS_DISPATCH"
+    HANDOFF = "HANDOFF"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A request as it was sent, checked and cleaned."""
+
+    phone: Phone
+    source: LeadSource
+    name: str = ""
+    asked_for: str = ""
+    address: str = ""
+    notes: str = ""
+    event_id: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of it, and what the customer is told. `is_new` is False for a repeat: nothing was changed or sent."""
+
+    outcome: Outcome
+    text: str
+    lead: Lead
+    proposal: Proposal | None = None
+    appointment: Appointment | None = None
+    is_new: bool = True
+
+    @property
+    def about(self) -> str:
+        if self.appointment is not None:
+            return f"appointment:{self.appointment.pk}"
+        return f"proposal:{self.proposal.pk}" if self.proposal else f"lead:{self.lead.pk}"
+
+
+def capture_lead(*, business: Business, draft: Draft, service: Service | None, now: datetime) -> Lead:
+    """Write down who wants what. Sending a request with a number agrees to texts about it, unless they opted out."""
+    with transaction.atomic():
+        customer, _ = remember_customer(
+            business=business, phone=draft.phone.e164, name=draft.name, raw=draft.phone.raw, address=draft.address
+        )
+        lead = Lead(
+            business=business, customer=customer, source=draft.source, event_id=draft.event_id, service=service,
+            asked_for=draft.asked_for[:200], notes=draft.notes, created_at=now,
+        )  # fmt: skip
+        lead.save(force_insert=True)
+        source = ConsentSource.TEXT if draft.source == LeadSource.TEXT else ConsentSource.INTAKE
+        consent.grant_if_silent(
+            business=business, phone=draft.phone.e164, source=source, words=draft.notes or draft.asked_for, now=now,
+            reference=f"lead:{lead.pk}",
+        )  # fmt: skip
+        wish = f"“{draft.asked_for[:120]}”" if draft.asked_for else "something"
+        note(
+            business=business, customer=customer, verb=Verb.LEAD, now=now, about=f"lead:{lead.pk}",
+            text=f"Asked for {wish} by {LeadSource(draft.source).label.lower()}.",
+        )  # fmt: skip
+    return lead
+
+
+def find_service(*, business: Business, text: str) -> Service | None:
+    """The service an API client names: its name or an alias, in any case."""
+    entry = catalogue.exact(text, calendar.catalogue(business))
+    return Service.objects.for_business(business).get(pk=entry.id) if entry else None
+
+
+def recognise_services(*, business: Business, text: str) -> list[Service]:
+    """The services free text speaks of, best first; more than one means: ask."""
+    entries: Sequence[catalogue.ServiceEntry] = calendar.catalogue(business)
+    found = [match.service.id for match in catalogue.match(text, entries)]
+    by_id = {row.pk: row for row in Service.objects.for_business(business).filter(pk__in=found)} if found else {}
+    return [by_id[pk] for pk in found]
+
+
+# --- Book at once ------------------------------------------------------------------------------------------------------
+
+
+def book_lead(*, lead: Lead, address: str, now: datetime) -> Answer:
+    """Take the next free slot and book it. With none free a person is asked to call."""
+    if lead.service is None:
+        return _needs_dispatch(lead, now=now)
+    with transaction.atomic():
+        try:
+            appointment = booking.book_next(business=lead.business, request=_request(lead, address=address), now=now)
+        except NoSlot as reason:
+            return _needs_dispatch(lead, now=now, reason=str(reason))
+        return _booked(lead, appointment, now=now)
+
+
+# --- Offer first -------------------------------------------------------------------------------------------------------
+
+
+def offer_slot(
+    *, lead: Lead, now: datetime, after: datetime | None = None, wanted: Wanted | None = None, address: str = "",
+    key: str = "offer",
+) -> Answer:  # fmt: skip
+    """Hold the next free slot that fits what they want, and word the offer. Any earlier open offer to them is replaced.
+
+    A wish that cannot be met is loosened step by step (near that time, then any time on those days, then any day), and
+    the text says the slot, so nothing is assumed.
+    """
+    if lead.service is None:
+        return _needs_dispatch(lead, now=now)
+    with transaction.atomic():
+        _take_turn(lead.customer)
+        _close_open_offers(customer=lead.customer, now=now, status=ProposalStatus.REPLACED)
+        held = None
+        reason = ""
+        wish = wanted
+        while held is None:
+            try:
+                held = booking.hold_slot(
+                    business=lead.business, request=_request(lead, address=address), now=now, after=after, wanted=wish
+                )
+            except NoSlot as none_free:
+                reason = reason or str(none_free)
+                if wish is None:
+                    return _needs_dispatch(lead, now=now, reason=reason, key="no_later_slot" if after else "no_slot")
+                wish = wish.loosened()
+        text = _offer_text(lead, held, key=key)
+        proposal = Proposal(
+            business=lead.business, lead=lead, customer=lead.customer, appointment=held, text=text, created_at=now
+        )
+        proposal.save(force_insert=True)
+        _touch(lead, status=IntakeStatus.PROPOSED, now=now)
+        slot = say_slot(held.starts_at, held.ends_at, zone=lead.business.time_zone)
+        note(
+            business=lead.business, customer=lead.customer, verb=Verb.OFFERED, now=now, about=f"proposal:{proposal.pk}",
+            text=f"Offered {held.service_name} {slot}.",
+        )  # fmt: skip
+    return Answer(outcome=Outcome.PROPOSED, text=text, lead=lead, proposal=proposal)
+
+
+def answer_offer(*, proposal: Proposal, text: str, now: datetime) -> Answer:
+    """The customer's words about an offered slot. Repeats change nothing and get the same answer."""
+    reply = read_reply(text)
+    wanted = read_when(text, now=now, zone=proposal.business.time_zone) if reply == Reply.UNCLEAR else None
+    if reply == Reply.YES:
+        return accept(proposal=proposal, now=now)
+    if reply == Reply.NO:
+        return decline(proposal=proposal, now=now)
+    if reply == Reply.OTHER_TIME or wanted is not None:
+        return offer_another(proposal=proposal, wanted=wanted, now=now)
+    return clarify(proposal=proposal)
+
+
+def accept(*, proposal: Proposal, now: datetime) -> Answer:
+    """They said yes: that slot is booked, once. If it has gone meanwhile the next one is offered, never booked unasked."""
+    with transaction.atomic():
+        proposal = _locked(proposal)
+        lead = proposal.lead
+        if proposal.status == ProposalStatus.CONFIRMED:
+            assert lead.appointment is not None
+            return Answer(
+                outcome=Outcome.BOOKED, text=_confirmed_text(lead, lead.appointment), lead=lead, proposal=proposal,
+                appointment=lead.appointment, is_new=False,
+            )  # fmt: skip
+        held = proposal.appointment
+        try:
+            with transaction.atomic():
+                job = lead.appointment
+                if job is not None and job.pk != held.pk and job.status in UPCOMING:
+                    booking.move_to_slot_of(appointment=job, hold=held, now=now)
+                else:
+                    job = held
+                    booking.confirm_hold(appointment=held, now=now)
+        except (SlotTaken, CannotMove):
+            _close(proposal, status=ProposalStatus.REPLACED, now=now)
+            return offer_slot(lead=lead, now=now, key="offer_late")
+        _close(proposal, status=ProposalStatus.CONFIRMED, now=now)
+        return _booked(lead, job, now=now, proposal=proposal)
+
+
+def offer_another(*, proposal: Proposal, now: datetime, wanted: Wanted | None = None) -> Answer:
+    """Another time: the one that was held is free again, and the next later slot (or the one they named) is held."""
+    with transaction.atomic():
+        proposal = _locked(proposal)
+        if proposal.status == ProposalStatus.CONFIRMED:
+            assert proposal.lead.appointment is not None
+            booking.ask_to_reschedule(appointment=proposal.lead.appointment, now=now)
+        # “Another time” is not the same hour a little later.
+        after = None if wanted is not None else proposal.appointment.ends_at - timedelta(seconds=1)
+        _close(proposal, status=ProposalStatus.REPLACED, now=now)
+        booking.release_hold(appointment=proposal.appointment)
+        return offer_slot(lead=proposal.lead, now=now, after=after, wanted=wanted)
+
+
+def decline(*, proposal: Proposal, now: datetime) -> Answer:
+    """They pass: the slot is free again and nothing is booked."""
+    with transaction.atomic():
+        proposal = _locked(proposal)
+        lead = proposal.lead
+        text = say("declined", lang=lead.business.language, business=lead.business.name)
+        if proposal.status != ProposalStatus.OPEN:
+            return Answer(outcome=Outcome.DECLINED, text=text, lead=lead, proposal=proposal, is_new=False)
+        _close(proposal, status=ProposalStatus.DECLINED, now=now)
+        booking.release_hold(appointment=proposal.appointment)
+        _touch(lead, status=IntakeStatus.DECLINED, now=now)
+        note(
+            business=lead.business, customer=lead.customer, verb=Verb.DECLINED, now=now, about=f"proposal:{proposal.pk}",
+            text=f"Passed on {proposal.appointment.service_name} {_slot_text(proposal.appointment)}.",
+        )  # fmt: skip
+    return Answer(outcome=Outcome.DECLINED, text=text, lead=lead, proposal=proposal)
+
+
+def clarify(*, proposal: Proposal) -> Answer:
+    text = say("clarify", lang=proposal.business.language)
+    return Answer(outcome=Outcome.CLARIFY, text=text, lead=proposal.lead, proposal=proposal, is_new=False)
+
+
+def start_reschedule(*, appointment: Appointment, now: datetime, wanted: Wanted | None = None) -> Answer:
+    """They want another time for a job they have. It stays theirs until they accept one of the slots offered now."""
+    with transaction.atomic():
+        booking.ask_to_reschedule(appointment=appointment, now=now)
+        lead = Lead.objects.for_business(appointment.business).filter(appointment=appointment).first()
+        if lead is None:
+            lead = Lead.objects.create(
+                business=appointment.business, customer=appointment.customer, source=LeadSource.TEXT,
+                service=appointment.service, asked_for=appointment.service_name, appointment=appointment, created_at=now,
+            )  # fmt: skip
+        return offer_slot(lead=lead, now=now, wanted=wanted, address=appointment.address)
+
+
+def hand_over(*, lead: Lead, reason: TaskReason, title: str, now: datetime) -> None:
+    """The assistant must not decide this: a person gets it on the list, and the owner a text."""
+    with transaction.atomic():
+        add_task(business=lead.business, customer=lead.customer, reason=reason, title=title, now=now, about=f"lead:{lead.pk}")
+        _touch(lead, status=IntakeStatus.HANDOFF, now=now)
+        messaging.alert_owner(business=lead.business, body=title, now=now, customer=lead.customer, about=f"lead:{lead.pk}")
+
+
+def latest_proposal(*, business: Business, customer: Customer) -> Proposal | None:
+    return (
+        Proposal.objects.for_business(business)
+        .filter(customer=customer)
+        .select_related("appointment", "lead")
+        .order_by("-created_at", "-id")
+        .first()
+    )
+
+
+# --- Inside ------------------------------------------------------------------------------------------------------------
+
+
+def _request(lead: Lead, *, address: str) -> Request:
+    assert lead.service is not None
+    return Request(
+        customer=lead.customer, service=lead.service, address=address or lead.customer.address, notes=lead.notes,
+        source=lead.source,
+    )  # fmt: skip
+
+
+def _booked(lead: Lead, appointment: Appointment, *, now: datetime, proposal: Proposal | None = None) -> Answer:
+    lead.appointment = appointment
+    _touch(lead, status=IntakeStatus.BOOKED, now=now)
+    messaging.alert_owner(
+        business=lead.business, now=now, customer=lead.customer, about=f"appointment:{appointment.pk}",
+        body=f"New job: {_shown(lead, appointment.service_name)}, {_who(lead.customer)}, {_slot_text(appointment)}."
+        + (f" {appointment.address}" if appointment.address else ""),
+    )  # fmt: skip
+    return Answer(
+        outcome=Outcome.BOOKED, text=_confirmed_text(lead, appointment), lead=lead, proposal=proposal,
+        appointment=appointment,
+    )  # fmt: skip
+
+
+def _needs_dispatch(lead: Lead, *, now: datetime, reason: str = "", key: str = "no_slot") -> Answer:
+    """No capacity is an honest answer: a person is asked to call, with the reason."""
+    title = f"Call {_who(lead.customer)} about {lead.asked_for or 'their request'}: " + (reason or "this service is not on our list.")
+    with transaction.atomic():
+        add_task(
+            business=lead.business, customer=lead.customer, reason=TaskReason.NO_CAPACITY, title=title, now=now,
+            about=f"lead:{lead.pk}",
+        )  # fmt: skip
+        _touch(lead, status=IntakeStatus.NEEDS_DISPATCH, now=now)
+        messaging.alert_owner(business=lead.business, body=title, now=now, customer=lead.customer, about=f"lead:{lead.pk}")
+    service = _shown(lead, lead.service.name if lead.service else lead.asked_for or "that")
+    text = say(key, lang=lead.business.language, business=lead.business.name, service=service)
+    return Answer(outcome=Outcome.NEEDS_DISPATCH, text=text, lead=lead)
+
+
+def _close_open_offers(*, customer: Customer, now: datetime, status: ProposalStatus) -> None:
+    for proposal in Proposal.objects.for_business(customer.business).filter(customer=customer).unanswered().select_related("appointment"):
+        _close(proposal, status=status, now=now)
+        booking.release_hold(appointment=proposal.appointment)
+
+
+def _close(proposal: Proposal, *, status: ProposalStatus, now: datetime) -> None:
+    proposal.status, proposal.answered_at = status, now
+    proposal.save(update_fields=["status", "answered_at"])
+
+
+def _take_turn(customer: Customer) -> None:
+    """Offers and answers of one person are taken one after another. Always locked before anything else of theirs."""
+    Customer.objects.for_business(customer.business).select_for_update(of=("self",), no_key=True).get(pk=customer.pk)
+
+
+def _locked(proposal: Proposal) -> Proposal:
+    _take_turn(proposal.customer)
+    return (
+        Proposal.objects.for_business(proposal.business)
+        .select_related("business", "appointment__business", "lead__business", "lead__customer__business", "lead__service", "lead__appointment")
+        .get(pk=proposal.pk)
+    )
+
+
+def _touch(lead: Lead, *, status: IntakeStatus, now: datetime) -> None:
+    lead.status = status
+    lead.first_touch_at = lead.first_touch_at or now
+    lead.save(update_fields=["status", "first_touch_at", "appointment"])
+
+
+def _shown(lead: Lead, service: str) -> str:
+    """What a text may say: a health business's texts never name the treatment."""
+    return APPOINTMENT[lead.business.language] if lead.business.private_health else service
+
+
+def _who(customer: Customer) -> str:
+    number = pretty(customer.phone) if customer.phone else ""
+    return " ".join(part for part in (customer.name, number) if part) or "somebody"
+
+
+def _slot_text(appointment: Appointment, lang: str = "en") -> str:
+    return say_slot(appointment.starts_at, appointment.ends_at, zone=appointment.business.time_zone, lang=lang)
+
+
+def _offer_text(lead: Lead, held: Appointment, *, key: str) -> str:
+    lang = lead.business.language
+    return say(
+        key, lang=lang, name=lead.customer.first_name, business=lead.business.name,
+        service=_shown(lead, held.service_name), slot=_slot_text(held, lang),
+    )  # fmt: skip
+
+
+def _confirmed_text(lead: Lead, appointment: Appointment) -> str:
+    lang = lead.business.language
+    return say(
+        "confirmed", lang=lang, business=lead.business.name, service=_shown(lead, appointment.service_name),
+        when=say_when_long(appointment.starts_at, lead.business.time_zone, lang),
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+"""The receptionist's answer to a text that no rule before it understood.
+
+By rules: a service is recognised in the customer's words (this text, or those just before it) and the next free slot is
+offered. With a language model the rest is read in the background and answered a moment later; without one, or when it is
+late or unsure, the rules ask, and the second time they call a person.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from booking import queries as calendar
+from booking.models import Service
+from booking.when import Wanted, read_when
+from crm import llm, messaging
+from crm.enums import Author, Direction, MessageKind, TaskReason
+from crm.models import Business, Conversation, Customer, Message
+from crm.phones import Phone, is_short_code, pretty
+from crm.services import add_task
+from leads import services as leads
+from leads.enums import LeadSource
+from leads.models import Proposal
+from telephony.wording import say
+
+REMEMBERS: Final = timedelta(minutes=30)  # what was said before belongs to the same talk
+MAX_ANSWERS: Final = 12  # within REMEMBERS, before we suspect another machine
+CANCEL_APPOINTMENT: Final = re.compile(r"\b(?:cancel|cancelar)\b.{0,30}\b(?:appointment|appt|booking|visit|job|cita)\b|\b(?:appointment|appt|cita)\b.{0,20}\bcancel", re.IGNORECASE)
+MOVE_APPOINTMENT: Final = re.compile(r"\bre-?\s?schedul|\b(?:change|move)\b.{0,20}\b(?:time|appointment|appt|booking)\b|\bcambiar\b.{0,20}\b(?:hora|cita)\b", re.IGNORECASE)
+NEGATED: Final = re.compile(r"\b(?:don'?t|do not|no)\s+(?:\w+\s+){0,2}(?:cancel|reschedul|move|change)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Said:
+    """The receptionist's answer; None as text is silence. `needs_reading`: the model reads it, and answers later."""
+
+    reason: str
+    text: str | None
+    kind: MessageKind = MessageKind.CHAT
+    about: str = ""
+    still_waiting: bool = False
+    needs_reading: bool = False
+
+
+def answer(
+    *, business: Business, customer: Customer, conversation: Conversation, message: Message, body: str, now: datetime,
+    open_proposal: Proposal | None, may_read: bool = True,
+) -> Said:  # fmt: skip
+    """Answer by rules, or (`may_read`) leave the reading to the model."""
+    if is_short_code(conversation.their_address):
+        return Said(reason="sent by a short code, which reads no answers", text=None)
+    before = _said_before(conversation, message=message, now=now)
+    if before.our_answers >= MAX_ANSWERS:
+        return call_a_person(business=business, customer=customer, conversation=conversation, body=body, now=now, silent=True)
+    wanted = read_when(body, now=now, zone=business.time_zone)
+    found = leads.recognise_services(business=business, text=body)
+    if not found and wanted is not None and open_proposal is None:
+        # “tuesday after 3” completes what they asked for a moment ago.
+        found = leads.recognise_services(business=business, text=" ".join(before.their_words))
+    if len(found) == 1:
+        return offer(business=business, customer=customer, service=found[0], words=body, now=now, wanted=wanted)
+    if len(found) > 1:
+        options = say("or", lang=business.language).join(service.name for service in found[:3])
+        text = say("which", lang=business.language, business=business.name, options=options)
+        return Said(reason="more than one service fits", text=text)
+    if open_proposal is not None:
+        text = leads.clarify(proposal=open_proposal).text
+        return Said(reason="no answer to the open offer", text=text, about=f"proposal:{open_proposal.pk}")
+    if may_read and llm.is_available(business=business, now=now):
+        return Said(reason="left to the language model", text=None, still_waiting=True, needs_reading=True)
+    if before.we_asked:
+        return call_a_person(business=business, customer=customer, conversation=conversation, body=body, now=now)
+    return _ask(business)
+
+
+def _ask(business: Business) -> Said:
+    """Not understood: ask once what they need. The second time a person takes it from here."""
+    names = [entry.name for entry in calendar.catalogue(business)[:2]]
+    examples = ""
+    if names:
+        examples = say("examples", lang=business.language, names=say("or", lang=business.language).join(names))
+    text = say("ask", lang=business.language, business=business.name, examples=examples)
+    return Said(reason="no service recognised", text=text)
+
+
+def offer(
+    *, business: Business, customer: Customer, service: Service, words: str, now: datetime, wanted: Wanted | None = None
+) -> Said:
+    """A lead is captured and its next free slot offered."""
+    assert customer.phone is not None
+    phone = Phone(e164=customer.phone, raw=customer.phone, is_valid=True, region=business.region, line_type="")
+    draft = leads.Draft(phone=phone, source=LeadSource.TEXT, name=customer.name, asked_for=words)
+    lead = leads.capture_lead(business=business, draft=draft, service=service, now=now)
+    lead.customer = customer
+    made = leads.offer_slot(lead=lead, now=now, wanted=wanted)
+    kind = MessageKind.OFFER if made.outcome == leads.Outcome.PROPOSED else MessageKind.CHAT
+    return Said(
+        reason=f"recognised {service.name}: {made.outcome.value}", text=made.text, kind=kind, about=made.about,
+        still_waiting=made.outcome == leads.Outcome.NEEDS_DISPATCH,
+    )  # fmt: skip
+
+
+def names_another_service(body: str, *, proposal: Proposal) -> bool:
+    """“and my furnace on Tuesday?” is a new request, not an answer to the AC offer."""
+    found = leads.recognise_services(business=proposal.business, text=body)
+    return bool(found) and all(service.pk != proposal.lead.service_id for service in found)
+
+
+def call_a_person(
+    *, business: Business, customer: Customer, conversation: Conversation, body: str, now: datetime, silent: bool = False
+) -> Said:
+    """Not ours to decide: a task and a text for the owner, and a word to the customer (unless `silent`)."""
+    who = " ".join(part for part in (customer.name, pretty(conversation.their_address)) if part)
+    add_task(
+        business=business, customer=customer, reason=TaskReason.ASKED_A_PERSON, now=now,
+        title=f"Answer {who}: “{body[:100]}”", about=f"conversation:{conversation.pk}",
+    )  # fmt: skip
+    if silent:  # the owner was told when it began
+        return Said(reason="many answers in a short time: maybe another machine", text=None, still_waiting=True)
+    messaging.alert_owner(
+        business=business, customer=customer, now=now, body=f"Please answer {who}: {body[:200]}",
+        about=f"conversation:{conversation.pk}",
+    )  # fmt: skip
+    phone = say("call", lang=business.language, phone=business.public_phone) if business.public_phone else ""
+    text = say("team", lang=business.language, business=business.name, phone=phone)
+    return Said(reason="a person was asked", text=text, still_waiting=True)
+
+
+@dataclass(frozen=True)
+class _Before:
+    their_words: list[str]
+    our_answers: int
+    we_asked: bool
+
+
+def _said_before(conversation: Conversation, *, message: Message, now: datetime) -> _Before:
+    """The last half hour of this thread. One query."""
+    rows = list(
+        conversation.messages.filter(created_at__gt=now - REMEMBERS)
+        .exclude(pk=message.pk)
+        .order_by("created_at", "id")
+        .values_list("direction", "author", "kind", "body")[:40]
+    )
+    ours = [kind for direction, author, kind, _ in rows if direction == Direction.OUTBOUND and author == Author.ASSISTANT]
+    return _Before(
+        their_words=[body for direction, _, _, body in rows if direction == Direction.INBOUND][-3:],
+        our_answers=len(ours),
+        we_asked=MessageKind.CHAT in ours,
+    )
+
+
+def opt_out_text(business: Business) -> str:
+    """The one confirmation somebody gets who asked for no more texts in their own words."""
+    return say("opted_out", lang=business.language, business=business.name)

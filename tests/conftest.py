@@ -1,0 +1,67 @@
+"""The cast and the stage.
+
+Alice owns the plumbing shop, Bob works for her, Charlie owns the shop next door and must see nothing of hers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+
+import pytest
+from django.core.cache import cache
+from django_scopes import scopes_disabled
+
+from booking import setup
+from crm.enums import Role
+from crm.models import Business, User
+from crm.services import add_business, add_member, add_number
+
+# A Wednesday, 9:00 in Chicago: inside everybody's hours and nobody's quiet ones.
+NOW = datetime(2026, 11, 18, 15, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Cast:
+    shop: Business  # Alice's; +1 555 200 0001, two plumbers, Monday to Friday 8 to 5 in Chicago
+    next_door: Business  # Charlie's; +1 555 200 0002
+    alice: User
+    bob: User
+    charlie: User
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def now() -> datetime:
+    return NOW
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    shop = open_shop("alice", name="Alice Plumbing", number="+15552000001", owner_phone="+15552009001")
+    next_door = open_shop("charlie", name="Charlie Cooling", number="+15552000002", owner_phone="+15552009002")
+    alice = User.objects.create_user("alice@example.com", "correct horse battery", name="Alice Ames")
+    bob = User.objects.create_user("bob@example.com", "correct horse battery", name="Bob Burns")
+    charlie = User.objects.create_user("charlie@example.com", "correct horse battery", name="Charlie Cole")
+    add_member(business=shop, user=alice, role=Role.OWNER)
+    add_member(business=shop, user=bob, role=Role.STAFF)
+    add_member(business=next_door, user=charlie, role=Role.OWNER)
+    return Cast(shop=shop, next_door=next_door, alice=alice, bob=bob, charlie=charlie)
+
+
+def open_shop(slug: str, *, name: str, number: str, owner_phone: str = "", staff: int = 2, **fields: object) -> Business:
+    """A business that can be booked, in Chicago, with open intake."""
+    business = add_business(
+        slug=slug, name=name, zone="America/Chicago", open_intake=True, owner_phone=owner_phone, trade="plumbing", **fields
+    )
+    add_number(business=business, raw=number)
+    with scopes_disabled():
+        setup.set_rules(business)
+        setup.add_services(business, setup.STARTER_SERVICES)
+        setup.add_staff(business, [f"{name.split()[0]} {n}" for n in range(1, staff + 1)])
+        setup.set_hours(business, [(day, time(8), time(17)) for day in setup.WEEKDAYS])
+    return business
