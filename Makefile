@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed-requirements.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench demo-reset venv
+.PHONY: help run test check style types floors migrations deployment fmt bench demo-reset venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,12 +18,23 @@ test: venv ## Run the tests (ARGS="-k words" for some of them)
 	@$(PYTHON) -m pytest -n 2 $(ARGS)
 
 check: venv ## Check style, types, floors, migrations and deployment settings
+	@$(MAKE) --keep-going --no-print-directory style types floors migrations deployment
+
+style:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	find templates -name '*.html' -print0 | xargs -0 $(VENV)/bin/djade --check
+
+types:
 	$(PYTHON) -m mypy
+
+floors:
 	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
+
+migrations:
 	$(PYTHON) manage.py makemigrations --check --dry-run
+
+deployment:
 	PUBLIC_URL=https://desk.example.com SECRET_KEY="$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(40))')" \
 	  $(PYTHON) manage.py check --deploy --fail-level WARNING
 

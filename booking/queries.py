@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from django.db import connection
@@ -12,9 +12,10 @@ from django.db import connection
 from booking import slots
 from booking.catalogue import ServiceEntry
 from booking.enums import OCCUPYING
-from booking.models import Appointment, BlackoutDate, SchedulingRules, Service, StaffMember, TimeOff, WeeklyHours
+from booking.models import Appointment, SchedulingRules, Service
 from booking.slots import DayHours, Interval, Rules, Slot, Staff
 from booking.when import Wanted
+from crm import rows
 from crm.models import Business, Customer
 
 # The search looks at the next days first and at the rest of the horizon only when they are full.
@@ -22,17 +23,22 @@ FIRST_LOOK = timedelta(days=2)
 _LONGEST_JOB = timedelta(days=1)  # a job that overlaps a moment began at most this long before it
 
 
-def catalogue(business: Business) -> list[ServiceEntry]:
-    """The services a customer can ask for. One query."""
-    return [
-        ServiceEntry(id=row.pk, name=row.name, aliases=tuple(row.aliases))
-        for row in Service.objects.for_business(business).filter(is_active=True)
-    ]
+def active_services(business: Business) -> list[Service]:
+    """The services a customer can ask for, by name. One query."""
+    return rows.fetch(Service, "business_id = %s AND is_active ORDER BY name, id", [business.pk])
+
+
+def catalogue(services: Iterable[Service]) -> list[ServiceEntry]:
+    """The same, as the matching of words wants them."""
+    return [ServiceEntry(id=row.pk, name=row.name, aliases=tuple(row.aliases)) for row in services]
 
 
 def next_appointment(*, customer: Customer, now: datetime) -> Appointment | None:
     """The earliest job still to come, or None."""
-    return Appointment.objects.for_business(customer.business).filter(customer=customer).upcoming(now).first()
+    found = Appointment.objects.for_business(customer.business).filter(customer=customer).upcoming(now).first()
+    if found is not None:
+        found.business, found.customer = customer.business, customer
+    return found
 
 
 def next_slot(
@@ -71,8 +77,10 @@ def open_slots(
             return found, ""
     if found:
         return found, ""
+    # Asked from the present moment and with the notice among the rules, so that the notice can be the reason.
+    told = replace(house.rules, min_notice_minutes=rules.min_notice_minutes)
     reason = slots.why_none(
-        staff, house.rules, duration=duration, after=earliest, until=horizon, emergency=is_emergency, wanted=wanted,
+        staff, told, duration=duration, after=max(now, after or now), emergency=is_emergency, wanted=wanted,
         jobs_per_day=jobs,
     )  # fmt: skip
     return [], reason
@@ -99,8 +107,8 @@ class _House:
         if self.rules.max_jobs_per_day is None:
             return {}
         counted: dict[date, int] = defaultdict(int)
-        rows = Appointment.objects.for_business(self.business).occupying(now)
-        for start in rows.filter(starts_at__gt=after - _LONGEST_JOB, starts_at__lt=until + _LONGEST_JOB).values_list("starts_at", flat=True):
+        taken = Appointment.objects.for_business(self.business).occupying(now)
+        for start in taken.filter(starts_at__gt=after - _LONGEST_JOB, starts_at__lt=until + _LONGEST_JOB).values_list("starts_at", flat=True):
             counted[start.astimezone(self.business.zone).date()] += 1
         return counted
 
@@ -108,15 +116,22 @@ class _House:
 def _house(*, business: Business, rules: SchedulingRules, now: datetime, earliest: datetime, horizon: datetime) -> _House:
     """Four queries: staff, hours, time off, closed days."""
     own: dict[int | None, list[DayHours]] = defaultdict(list)
-    for row in WeeklyHours.objects.for_business(business).values_list("staff_id", "weekday", "opens", "closes"):
-        own[row[0]].append(DayHours(weekday=row[1], opens=row[2], closes=row[3]))
-    everyone = tuple(own.get(None, ()))
-    staff_ids = StaffMember.objects.for_business(business).filter(is_active=True).values_list("pk", flat=True)
     off: dict[int, list[Interval]] = defaultdict(list)
-    away = TimeOff.objects.for_business(business).filter(ends_at__gt=earliest, starts_at__lt=horizon)
-    for staff_id, start, end in away.values_list("staff_id", "starts_at", "ends_at"):
-        off[staff_id].append(Interval(start, end))
-    closed = BlackoutDate.objects.for_business(business).filter(date__gte=(now - _LONGEST_JOB).date())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM booking_staffmember WHERE business_id = %s AND is_active ORDER BY id", [business.pk])
+        staff_ids = [row[0] for row in cursor.fetchall()]
+        cursor.execute("SELECT staff_id, weekday, opens, closes FROM booking_weeklyhours WHERE business_id = %s", [business.pk])
+        for staff_id, weekday, opens, closes in cursor.fetchall():
+            own[staff_id].append(DayHours(weekday=weekday, opens=opens, closes=closes))
+        cursor.execute(
+            "SELECT staff_id, starts_at, ends_at FROM booking_timeoff WHERE business_id = %s AND ends_at > %s AND starts_at < %s",
+            [business.pk, earliest, horizon],
+        )
+        for staff_id, start, end in cursor.fetchall():
+            off[staff_id].append(Interval(start, end))
+        cursor.execute("SELECT date FROM booking_blackoutdate WHERE business_id = %s AND date >= %s", [business.pk, (now - _LONGEST_JOB).date()])
+        blackout = frozenset(row[0] for row in cursor.fetchall())
+    everyone = tuple(own.get(None, ()))
     return _House(
         business=business,
         rules=Rules(
@@ -126,7 +141,7 @@ def _house(*, business: Business, rules: SchedulingRules, now: datetime, earlies
             travel_buffer_minutes=rules.travel_buffer_minutes,
             max_jobs_per_day=rules.max_jobs_per_day,
             reserve_mornings_for_emergencies=rules.reserve_mornings_for_emergencies,
-            blackout=frozenset(closed.values_list("date", flat=True)),
+            blackout=blackout,
         ),
         hours={pk: tuple(own.get(pk) or everyone) for pk in staff_ids},
         off={pk: tuple(spans) for pk, spans in off.items()},

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from booking import queries
 from booking.enums import MOVES, UPCOMING, AppointmentStatus
@@ -17,6 +17,7 @@ from booking.models import Appointment, SchedulingRules, Service, StaffMember
 from booking.slots import Slot
 from booking.when import Wanted
 from booking.wording import say_day_time
+from crm import rows
 from crm.enums import Verb
 from crm.models import Business, Customer, User
 from crm.timeline import note
@@ -75,7 +76,7 @@ def book_at(
     slot = Slot(staff_id=staff.pk, start=starts_at, end=starts_at + timedelta(minutes=request.service.duration_minutes))
     appointment = _appointment(business=business, request=request, slot=slot, now=now, held_until=None)
     with transaction.atomic():
-        if not _insert(appointment):
+        if not rows.insert(appointment, unless_conflict=True):
             raise SlotTaken("That time was just taken.")
         _note_booked(appointment, now=now, actor=actor)
     return appointment
@@ -83,25 +84,35 @@ def book_at(
 
 def confirm_hold(*, appointment: Appointment, now: datetime) -> bool:
     """The customer said yes: the held slot becomes a job. True when this call booked it, False when it was booked before.
+    Call it inside a transaction; a refusal leaves that as it was.
 
     A hold that ran out is booked all the same if nobody has taken the time. Raises SlotTaken otherwise, or when the
     time has passed.
     """
-    with transaction.atomic():
-        if appointment.starts_at <= now:
-            raise SlotTaken("That time has passed.")
-        if not _move(appointment, to=AppointmentStatus.SCHEDULED, frm=(AppointmentStatus.HELD, AppointmentStatus.RELEASED), held_until=None):
+    if appointment.starts_at <= now:
+        raise SlotTaken("That time has passed.")
+    if not _book_what_is_held(appointment):
+        _release_expired_holds(appointment.business, now=now)
+        if not _move(appointment, to=AppointmentStatus.SCHEDULED, frm=(AppointmentStatus.RELEASED,), held_until=None):
             appointment.refresh_from_db()
             if appointment.status in UPCOMING:
                 return False
             raise CannotMove(f"This appointment is {appointment.get_status_display().lower()}.")
-        _note_booked(appointment, now=now)
-        return True
+    _note_booked(appointment, now=now)
+    return True
 
 
 def release_hold(*, appointment: Appointment) -> bool:
     """The offer was turned down or replaced: its time is free again."""
-    return _move(appointment, to=AppointmentStatus.RELEASED, frm=(AppointmentStatus.HELD,))
+    with connection.cursor() as cursor:  # frees time, so no constraint can object and no savepoint is needed
+        cursor.execute(
+            "UPDATE booking_appointment SET status = 'RELEASED' WHERE business_id = %s AND id = %s AND status = 'HELD'",
+            [appointment.business_id, appointment.pk],
+        )
+        released: bool = cursor.rowcount == 1
+    if released:
+        appointment.status = AppointmentStatus.RELEASED
+    return released
 
 
 def release_expired_holds(*, now: datetime, business: Business | None = None) -> int:
@@ -203,29 +214,56 @@ def move_to_slot_of(*, appointment: Appointment, hold: Appointment, now: datetim
 def _take_next_slot(
     *, business: Business, request: Request, now: datetime, after: datetime | None, wanted: Wanted | None, hold: bool
 ) -> Appointment:
-    with transaction.atomic():
+    reason = "The calendar is being filled by others right now. Try again in a moment."
+    with transaction.atomic(savepoint=False):
         rules = _my_turn(business)
-        release_expired_holds(business=business, now=now)
+        _release_expired_holds(business, now=now)
         for _ in range(_TRIES):
-            slot, reason = queries.next_slot(
+            slot, why_none = queries.next_slot(
                 business=business, rules=rules, service=request.service, now=now, after=after, wanted=wanted,
                 is_emergency=request.is_emergency,
             )  # fmt: skip
             if slot is None:
-                raise NoSlot(reason)
+                reason = why_none
+                break
             held_until = now + timedelta(minutes=rules.hold_minutes) if hold else None
             appointment = _appointment(business=business, request=request, slot=slot, now=now, held_until=held_until)
-            if _insert(appointment):
+            if rows.insert(appointment, unless_conflict=True):
                 return appointment
-        raise NoSlot("The calendar is being filled by others right now. Try again in a moment.")
+    # Raised outside the block: callers catch it and go on with their transaction.
+    raise NoSlot(reason)
 
 
 def _my_turn(business: Business) -> SchedulingRules:
-    rules = SchedulingRules.objects.select_for_update(no_key=True).filter(business=business).first()
+    """Book one after another: the next caller searches when we have committed."""
+    rules = rows.first(SchedulingRules, "business_id = %s", [business.pk], lock=True)
     if rules is None:
-        SchedulingRules.objects.get_or_create(business=business)
-        rules = SchedulingRules.objects.select_for_update(no_key=True).get(business=business)
+        rows.insert(SchedulingRules(business=business), unless_conflict=True)
+        rules = rows.first(SchedulingRules, "business_id = %s", [business.pk], lock=True)
+        assert rules is not None
     return rules
+
+
+def _book_what_is_held(appointment: Appointment) -> bool:
+    """The usual yes. The hold takes the time already, so the constraint has nothing to say and no savepoint is needed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE booking_appointment SET status = 'SCHEDULED', held_until = NULL"
+            " WHERE business_id = %s AND id = %s AND status = 'HELD'",
+            [appointment.business_id, appointment.pk],
+        )
+        booked: bool = cursor.rowcount == 1
+    if booked:
+        appointment.status, appointment.held_until = AppointmentStatus.SCHEDULED, None
+    return booked
+
+
+def _release_expired_holds(business: Business, *, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE booking_appointment SET status = 'RELEASED' WHERE business_id = %s AND status = 'HELD' AND held_until <= %s",
+            [business.pk, now],
+        )
 
 
 def _appointment(
@@ -238,17 +276,6 @@ def _appointment(
         is_emergency=request.is_emergency, price_low=service.price_low, price_high=service.price_high, created_at=now,
         held_until=held_until, status=AppointmentStatus.HELD if held_until else AppointmentStatus.SCHEDULED,
     )  # fmt: skip
-
-
-def _insert(appointment: Appointment) -> bool:
-    try:
-        with transaction.atomic():
-            appointment.save(force_insert=True)
-    except IntegrityError as error:
-        if not _is_double_booking(error):
-            raise
-        return False
-    return True
 
 
 def _move(appointment: Appointment, *, to: AppointmentStatus, frm: tuple[AppointmentStatus, ...] | None = None, **fields: object) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import structlog
 
+from crm import rows
 from crm.enums import Channel, ConsentAction, ConsentScope, ConsentSource
 from crm.models import Business, Consent, User
 
@@ -14,7 +15,10 @@ log = structlog.get_logger(__name__)
 
 def standing(*, business: Business, phone: str, channel: Channel = Channel.SMS) -> Consent | None:
     """The line that holds for this number, or None when the ledger says nothing."""
-    return Consent.objects.for_business(business).filter(phone=phone, channel=channel).order_by("-at", "-id").first()
+    return rows.first(
+        Consent, "business_id = %s AND phone = %s AND channel = %s", [business.pk, phone, channel.value],
+        order="at DESC, id DESC",
+    )  # fmt: skip
 
 
 def is_opted_out(line: Consent | None) -> bool:
@@ -26,10 +30,12 @@ def grant(
     recorded_by: User | None = None, scope: ConsentScope = ConsentScope.SERVICE,
 ) -> Consent:  # fmt: skip
     """They agreed to texts. Overrides an earlier opt-out only because a newer line does: callers decide who may say so."""
-    return Consent.objects.create(
+    line = Consent(
         business=business, phone=phone, action=ConsentAction.GRANT, source=source, words=words[:500], scope=scope,
         reference=reference[:64], recorded_by=recorded_by, at=now,
     )  # fmt: skip
+    rows.insert(line)
+    return line
 
 
 def grant_if_silent(
@@ -49,10 +55,12 @@ def revoke(
 ) -> Consent:  # fmt: skip
     """They opted out, by whatever words. Repeats are recorded too: each is proof of its own."""
     log.info("opted_out", tenant_id=business.slug, source=source)
-    return Consent.objects.create(
+    line = Consent(
         business=business, phone=phone, action=ConsentAction.REVOKE, source=source, words=words[:500],
         reference=reference[:64], recorded_by=recorded_by, at=now,
     )  # fmt: skip
+    rows.insert(line)
+    return line
 
 
 def opt_out_sentence(line: Consent, *, business: Business) -> str:

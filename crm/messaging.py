@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from crm import consent, limits, quiet_hours, segments
+from crm import consent, limits, quiet_hours, rows, segments
 from crm.announcements import message_queued
 from crm.enums import Audience, Author, Direction, MessageKind, MessageStatus, Meter, SentVia
 from crm.models import Business, Consent, Conversation, Customer, Message, User
@@ -138,11 +138,11 @@ def queue_message(
         claimed_at=now if in_answer else None,
         attempts=1 if in_answer else 0,
     )
-    message.save(force_insert=True)
+    rows.insert(message)
     conversation.last_message_at = now
     conversation.last_words = message.body[:120]
     conversation.waiting_since = None
-    conversation.save(update_fields=["last_message_at", "last_words", "waiting_since"])
+    rows.update(conversation, "last_message_at", "last_words", "waiting_since")
     if not in_answer:
         announce(due_at=plan.due_at, now=now)
     return message
@@ -165,7 +165,7 @@ def alert_owner(
         kind=MessageKind.ALERT, about=about, body=text, to_number=business.owner_phone, segments=count.segments,
         status=MessageStatus.QUEUED, created_at=now, due_at=now,
     )  # fmt: skip
-    message.save(force_insert=True)
+    rows.insert(message)
     announce(due_at=now, now=now)
     return message
 

@@ -43,7 +43,8 @@ def read_keyword(body: str, *, opt_out_type: str | None = None) -> Keyword | Non
     told = (opt_out_type or "").strip().upper()
     if told in Keyword.__members__:
         return Keyword[told]
-    words = [_fold(token) for token in _TOKEN.findall(unicodedata.normalize("NFC", body)) if token != _STOP_SIGN]
+    tokens = (token[0] for token in _TOKEN.finditer(unicodedata.normalize("NFC", body)))
+    words = [_fold(token) for token in tokens if token not in _SIGNS]
     spelled = len(words) > 1 and all(len(word) == 1 for word in words)  # S.T.O.P
     return _KEYWORDS.get(("" if spelled else " ").join(words))
 
@@ -88,10 +89,13 @@ def invites_reserved_words(template: str) -> tuple[str, ...]:
     for sentence in _SENTENCE_END.split(unicodedata.normalize("NFKC", template).translate(_STRAIGHT_QUOTES)):
         for match in _RESERVED.finditer(sentence):
             word = match["word"].upper()
-            before, after = sentence[: match.start()], sentence[match.end() :]
+            before, after = (
+                sentence[max(0, match.start() - 160) : match.start()],
+                sentence[match.end() : match.end() + 160],
+            )
             stands_out = match["word"].isupper() or bool(match["quote"])
             invited = _ASKED_FOR_THIS.search(before) or (stands_out and (_ASKED.search(before) or _MEANS.match(after)))
-            ends_texts = word == "STOP" and _ENDS_TEXTS.match(after)
+            ends_texts = word == "STOP" and (_ENDS_TEXTS.match(after) or _TO_END_TEXTS.search(before))
             if invited and not ends_texts and not _MEANING.search(before):
                 found["YES" if word == "Y" else word] = None
     return tuple(found)
@@ -99,40 +103,50 @@ def invites_reserved_words(template: str) -> tuple[str, ...]:
 
 # ---- templates -------------------------------------------------------------------------------------------------------
 
-_STRAIGHT_QUOTES = str.maketrans("‘’“”«»", "''\"\"\"\"")
+_STRAIGHT_QUOTES = str.maketrans("‘’“”«»", '\'\'""""')
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _RESERVED = re.compile(r"(?P<quote>['\"]?)\b(?P<word>yes|y|stop|cancel|end|quit)\b['\")]*", re.I)
 _ANSWER = (
-    r"\b(reply|replying|text|txt|respond|responding|answer|send|type|return|message"
+    r"\b(reply|replying|text|texting|txt|respond|responding|answer|send|type|return|message"
     r"|respond[ae]|contest[ae]|env[ií][ae]|escrib[ae]|mand[ae])\b"
 )
 # An asking somewhere before: "Reply 1 to confirm or CANCEL".
 _ASKED = re.compile(rf"{_ANSWER}|\b(write|say|enter|press)\b", re.I)
 # An asking right before, where the word counts in any case: "reply yes", "text us back with the word yes".
 _ASKED_FOR_THIS = re.compile(
-    rf"{_ANSWER}(\s+(with|back|us|me|just|simply|only|either|the\s+word|an?|simple|quick|in|con|la\s+palabra|un))*[\s:(]*$",
+    rf"{_ANSWER}(\s+(with|back|us|me|just|simply|only|either|the\s+word|an?|simple|quick|in|con|la\s+palabra"
+    rf"|un))*[\s:(]*$",
     re.I,
 )
 # No asking at all, but a meaning given: "YES to confirm", "CANCEL = can't make it", "Y/N".
 _MEANS = re.compile(r"\s*(=|/|:|->|\b(to|if|para|si|or\s+(NO|N))\b)")
 # The other way round it is only a meaning: "1 for YES", "3 to CANCEL".
 _MEANING = re.compile(r"(\b(to|for|para|means|is)|=)\s*$", re.I)
-# "STOP to opt out", "STOP to end texts", "STOP to cancel", but not "STOP to cancel your visit".
-_ENDS_TEXTS = re.compile(
-    r"\s*(=|:|-|\bto\b|\b2\b|\bpara\b|\bif you('d| would)? (want|like|wish) to\b)\s*"
-    r"((opt|opting)[\s-]?out\b|optout\b|unsubscribe\b|unsub\b|no longer (receive|get)\b|dejar de recibir\b|no recibir\b"
-    r"|darse de baja\b|(stop|end|quit|cancel|cancelar|parar)\b"
-    r"(?=\s*($|[,;)&+|/]|(or|and|anytime|at any time|help|y|o)\b"
-    r"|((receiving|getting|these|the|our|all|future|further|any|more|los|las|estos|de) ?)*"
+# "STOP to opt out", "STOP to cancel", "to end texts, reply STOP"; but not "STOP to cancel your visit".
+_NO_MORE_TEXTS = (
+    r"(opt(ing)?[\s-]?out|unsubscrib(e|ing)|unsub|no longer (receive|get)|dejar de recibir|no recibir|darse de baja"
+    r"|(stop|end|quit|cancel|cancelar|parar)(?=[\s,]*($|[;)&+|/]|(or|and|anytime|at any time|help|just|simply"
+    r"|reply|text"
+    r"|txt|send|y|o)\b|((receiving|getting|these|the|our|all|future|further|any|more|los|las|estos|de) )*"
     r"(sms|texts?|texting|messages|messaging|msgs|alerts|notifications|promos|promotions|updates|reminders|subscription"
-    r"|mensajes|textos|suscripci[oó]n)\b)))",
+    r"|mensajes|textos|suscripci[oó]n)\b)))\b"
+)
+_ENDS_TEXTS = re.compile(
+    r"(\s+(at any ?time|anytime|now|to [0-9]{3,6}))*"
+    rf"\s*(=|:|-|\bto\b|\b2\b|\bpara\b|\bif you('d| would)? (want|like|wish) to\b)\s*{_NO_MORE_TEXTS}",
+    re.I,
+)
+_TO_END_TEXTS = re.compile(
+    rf"{_NO_MORE_TEXTS}[^;]{{0,40}}?\b(reply|replying|text|texting|txt|send|sending|responda|responde|envíe"
+    rf"|envía)\s*$",
     re.I,
 )
 
 # ---- how people write ------------------------------------------------------------------------------------------------
 
 _STOP_SIGN = "\N{OCTAGONAL SIGN}"
-_TOKEN = re.compile(rf"[^\W_]+(['’‘`´ʼ][^\W_]+)*|{_STOP_SIGN}|#")
+_SIGNS = frozenset({_STOP_SIGN, "#"})
+_TOKEN = re.compile(rf"[^\W_]+(['’‘`´ʼ][^\W_]+)*|{'|'.join(_SIGNS)}")
 _BREAK = re.compile(r"[.!?;:,\n\r()\[\]\"“”«»…|¿¡—–]|\s-+\s")
 _APOSTROPHES = re.compile(r"['’‘`´ʼ]")
 _DRAWN_OUT = re.compile(r"([^\W\d_])\1{2,}")  # stoooop
@@ -216,7 +230,7 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One way to say it. `unless` is what must not stand right before; `calls` alone are not texts."""
+    """One way to say it. `unless` must not stand right before it; `calls` marks one that is only about calls."""
 
     pattern: re.Pattern[str]
     unless: re.Pattern[str] | None = None
@@ -240,10 +254,11 @@ _RATHER_TEXT = re.compile(
 )
 
 # ---- the ways to say it ----------------------------------------------------------------------------------------------
+# Every pattern runs over a `_Reading`: folded words in the usual spelling, one space apart, " . " between clauses.
 
 
 def _one_of(words: str) -> str:
-    """A pattern for any of the words or phrases, which are separated by commas."""
+    """A pattern for any of these words or phrases, separated by commas."""
     return f"({'|'.join(word.strip() for word in words.split(','))})"
 
 
@@ -252,56 +267,68 @@ def _up_to(most: int, words: str) -> str:
     return f"({_one_of(words)} ){{0,{most}}}"
 
 
-def _rule(pattern: str, unless: re.Pattern[str] | None = None, *, calls: bool = False) -> _Rule:
+def _before(*patterns: str) -> re.Pattern[str]:
+    """What may stand right before a match and change its meaning."""
+    return re.compile(rf"\b({'|'.join(patterns)}) $")
+
+
+def _rule(pattern: str, *, unless: re.Pattern[str] | None = None, calls: bool = False) -> _Rule:
     return _Rule(re.compile(pattern), unless, calls)
 
 
 _START, _END = r"(?<=\. )", r"(?= \.)"  # of a clause
 
-# What turns the words around when it stands right before them: "don't stop texting me", "did you lose my number?",
-# "my last plumber quit calling me".
-_DENIED = (
-    r"((?<!why )\bdont|\bdo not|\bdidnt|\bdid not|(?<!you )\bnever|(?<!will )(?<!you )\bnot|\bno need to|\bhave you"
-    r"|\bdid (you|they|i|it)|\b(was|am|were) i)"
-    r"( (to|want|wanna|ever|please|just|mean|meant|trying|need|have|get|got|you|ask|asked|accidentally|be)){0,3} $"
-    r"|\b(he|she|they|who|phone|plumber|guy|tech|technician|company|contractor|person)( just| has| had)? $"
+# "please don't stop texting me", "did you lose my number?", "my last plumber quit calling me", "I'll stop texting now"
+_DENIED_BY = (
+    r"((?<!why )dont|do not|didnt|did not|(?<!you )never|(?<!will )(?<!you )not|no need to|have you|did (you|they|i|it)"
+    r"|(was|am|were) i)( (to|want|wanna|ever|please|just|mean|meant|trying|need|have|get|got|you|ask|asked|be"
+    r"|accidentally)){0,3}"
+    r"|(he|she|they|who|phone|plumber|guy|tech|technician|company|contractor|person)"
+    r"( (just|has|had))?"
 )
-_SAID_OF_SOMEBODY = re.compile(
-    r"\b(why|if|he|she|they|we|i|it|who|you|phone|tech|plumber|guy|unless)( (just|also|usually|still))? $"
+_MYSELF = "(?<!do )(?<!can )i|ill|i will|we will|i would|id"
+_HAVING = "have|had|has|got|get|getting|see|saw|received|there are|theres|there were|still|is|was|why|how come"
+_DENIED = _before(_DENIED_BY)
+_DENIED_OR_HAD = _before(_DENIED_BY, _MYSELF, _HAVING)
+_HAD = _before(_HAVING)
+_TOLD_OF_SOMEBODY = _before(
+    r"(why|if|he|she|they|we|i|it|who|you|phone|tech|plumber|guy|unless)( (just|also|usually|still))?"
 )
-_ASKED_WHY = re.compile(r"\b(did|do|does|when|got)( \w+){0,2} $")
-_STOPS_WHAT = re.compile(  # "the leak won't stop", "the last stop", "can you make it stop"
-    r"\b(wont|not|to|never|cant|cannot|doesnt|didnt|dont|does|did|do|it|them|main|bus|truck|last|next|full|pit|the|an?|one"
-    r"|quick|first|second|non|angle|will|would|can|could|should|must|might|may|i|we|you|they|he|she|your|my|our|another|every|final|just"
-    r"|said|texted|typed|pressed|reply|replied|word|wrote|sent|water|leak\w*|drip\w*|noise|beeping|alarm|door|gas|emergency|pump|toilet|fan|tub|gutter|curb|rest|flush) $"
+_ASKED_WHEN = _before(r"(did|do|does|when|got)( \w+){0,2}")
+_GAVE_IT = _before(
+    r"(gave|give|put|typed|entered|wrote|listed|texted|dialed|called|sent|billed|charged|hired|had|has|if|is it|is this"
+    r"|did i|di|puse|escribi|marque|dimos|mi)( \w+){0,3}"
 )
-_HAVING = r"\b(have|had|has|got|get|getting|see|saw|received|there are|theres|there were|still|is|was|why|how come) $"
-_GAVE_IT = re.compile(
-    r"\b(gave|give|put|typed|entered|wrote|listed|texted|dialed|called|had|if|is it|is this|did i|di|puse|escribi|marque"
-    r"|dimos|mi)( \w+){0,3} $"
+# "the leak won't stop", "the last stop", "can you make it stop", "I texted stop"
+_SOMETHING_ELSE_STOPS = _before(
+    "wont|not|to|never|cant|cannot|doesnt|didnt|dont|does|did|do|it|them|will|would|can|could|should|must|might|may",
+    "main|bus|truck|last|next|full|pit|the|an?|one|quick|first|second|non|another|every|final|just|rest|your|my|our",
+    "i|we|you|they|he|she|said|texted|typed|pressed|reply|replied|word|wrote|sent",
+    r"angle|supply|corner|curb|valve|e|water|leak\w*|drip\w*|noise|beeping|alarm|door|gas|emergency|pump|toilet|fan|tub"
+    r"|gutter|flush|bleeding|pain",
 )
-_NOT_DENIED = re.compile(_DENIED)
-_NOT_DENIED_NOR_HAD = re.compile(f"{_DENIED}|{_HAVING}")
-_NO_BEFORE = re.compile(r"\bno $")
-_SI_BEFORE = re.compile(r"\b(si|porque|por que|que) $")
 
-_ONLY_WORD = _one_of("stop, stopall, stop all, unsubscribe, opt out, revoke, halt, cease, desist, alto, parar, pare, paren, basta, detente")
-_AROUND = _one_of(
-    "please, it, this, that, all, now, already, ok, okay, thanks, thank, you, hi, hello, hey, i, said, just, no, yes, omg,"
-    r"lol, man, dude, bro, sir, maam, guys, bot, robot, beg, begging, immediately, right, asap, seriously, wtf, ffs, ugh, again, me, the,"
-    r"fuck, hell, por, favor, ya, gracias, lo, \d+"
-)
 _POLITELY = _one_of(", ".join(sorted(_POLITE)))
-
+_ONLY_WORD = _one_of(
+    "stop, stopall, unsubscribe, opt out, revoke, halt, cease, desist, alto, basta, detente,(?<!no )(pare|paren|parar)"
+)
+_AROUND_IT = _one_of(
+    "please, it, this, that, all, now, already, again, ok, okay, thanks, thank, you, hi, hello, hey, i, me, said,"
+    "just, no,"
+    "yes, the, omg, lol, wtf, ffs, ugh, fuck, hell, man, dude, bro, sir, maam, guys, bot, robot, beg, begging,"
+    "immediately,"
+    r"right, asap, seriously, por, favor, ya, gracias, lo, \d+"
+)
 _STOP = r"\b" + _one_of(
-    "stop, quit, cease, halt, discontinue, desist, no more, no further, enough, knock off, knock it off, cut out, cut it out,"
-    "lay off, done, fed up, sick, sick and tired, tired, annoyed"
+    "stop, quit, cease, halt, discontinue, desist, no more, no further, knock off, knock it off, cut out, cut it out,"
+    "lay off"
 )
 _FILL = _up_to(
     5,
-    "it, with, by, me, us, my, our, all, of, the, your, these, those, this, that, any, more, further, future, such, so, many,"
-    "sending, getting, receiving, stupid, annoying, automated, auto, dumb, constant, endless, daily, crazy, unwanted,"
-    "unsolicited, to, trying, please, always, random",
+    "it, with, by, me, us, my, our, all, of, the, your, these, those, this, that, any, more, further, future, such, so,"
+    "many, sending, getting, receiving, trying to, stupid, annoying, automated, auto, dumb, constant, endless, daily,"
+    "crazy,"
+    "unwanted, unsolicited, please, always, random",
 )
 _TEXTS = (
     r"(text(s|ing|ings)?|messag(es?|ing)|sms|mms|communicat\w+|correspondence|contact(ing|s)?|spam(s|ming)?"
@@ -309,21 +336,26 @@ _TEXTS = (
     r"|coupons?|emails?|emailing|reminders|updates)\b"
 )
 _PESTERING = (
-    r"(bother(ing)?|bugging|harr?ass\w*|pester\w*|hounding|stalking|annoying|disturbing|reaching out"
-    r"|notifying|(?<=trying to )(reach|sell|get) (me|us|a hold|ahold|hold)|hittin(g)? (me|us|my)|blowing (up )?(my|me|our)|writing (me|us))\b"
+    r"(bother(ing)?|bugging|harr?ass\w*|pester\w*|hounding|stalking|annoying|disturbing|notifying|reaching out"
+    r"|(?<=trying to )(reach|sell|get) (me|us|a hold|ahold|hold)|hitting? (me|us|my)|hittin (me|us|my)"
+    r"|blowing (up )?(my|me|our)|writing (me|us))\b"
 )
-_STUFF = _one_of("anything, everything, stuff, crap, shit, bs, junk, garbage, trash, things?, nonsense, these, this, those, it")
+_STUFF = _one_of(
+    "anything, everything, stuff, crap, shit, bs, junk, garbage, trash, things?, nonsense, these, this, those, it"
+)
 _DONT = r"\b(dont|do not|never|please no) " + _up_to(3, "you, ever, please, even, dare, want, need, like, try, to")
 _FAMILY = "my " + _one_of(
-    "phone, number, cell, line, wife, husband, mom, mother, dad, father, son, daughter, kids?, family, parents, work, job,"
+    "phone, number, cell, line, wife, husband, mom, mother, dad, father, son, daughter, kids?, family, parents, work,"
+    "job,"
     "house, home"
 )
 _US = rf"(me|us|it|here|this|{_FAMILY}|our \w+)"
 _OUR_NUMBER = (
     r"(me|us|(all )?(of )?(my|our|her|his|their) ((phone|cell|mobile|home|work|contact|personal|telephone) )?"
-    r"(number|name|info|information|phone|cell|contact info|contact|details|data|records?)|(this|the|that) ((phone|cell|mobile) )?number"
-    r"|this phone|number|my (wife|husband|mom|mother|dad|father|son|daughter)s?( number)?)"
-    r"( and ((my|our|the) )?(number|name|info|phone))?"
+    r"(number|name|info|information|phone|cell|contact info|contact|details|data|records?)"
+    r"|(this|the|that) ((phone|cell|mobile) )?number|this phone|number"
+    r"|my (wife|husband|mom|mother|dad|father|son|daughter)s?( number)?)( and ((my|our|the) )?(number|name|info"
+    r"|phone))?"
 )
 _DIARY = (
     r"(schedule|calendar|appointments?|appt|bookings?|waitlist|wait list|waiting list|standby|cancellation|mon(day)?s?"
@@ -334,85 +366,91 @@ _NOT_FROM_THE_DIARY = (
     rf"\b(?! (from|off|on|for|at|out)( of)?( (the|your|my|our|a|this|that|next|all))?( \w+)?? {_DIARY})"
 )
 _YOUR_LIST = (
-    r"(?! (\w+ )?(waiting|wait|guest|parts|" + _DIARY + r"))( \w+){0,2}?"
+    rf"(?! (\w+ )?(waiting|wait|guest|parts|{_DIARY}))( \w+){{0,2}}?"
     r" (lists?|system|database|records|contacts|group|thread|chat|texts?|messages|texting( \w+)?|phone ?book|campaign"
     r"|mailing|everything)\b"
 )
+_OF_YOUR = r"( (of|from|your|the|this|that|these|those|all|any|my)){0,3}"
 _WITH_A_THREAT = (
-    r"( \.)?( (and|or|then))?( (i|ill|im|we|well|were|my))( (will|am|are|going to|gonna|be))*"
+    r"( \.)?( (and|or|then))? (i|ill|im|we|well|were|my)( (will|am|are|going to|gonna|be))*"
     r" (sue|suing|report|block|file|filing|press|seek|take legal|lawyer|attorney"
     r"|(call|contact|get)(ing|ting)? ((a|my|the) )?(lawyer|attorney|cops|police|fcc))"
 )
-_AT_SOME_TIME = (
-    r"(?! (before|until|till|while|during|between|unless|if|when|right now|at night|at \d+|after (?!today|this|that)"
-    r"|in the|on (mon|tue|wed|thu|fri|sat|sun|week)|the|a|an|pics?|pictures|photos|\d+)\b)(?! \w+ (before|after|until) \d)"
+# "don't text me before 8" asks for another hour, not for silence.
+_BUT_NOT_AT_AN_HOUR = (
+    r"(?! (before|until|till|while|during|between|unless(?! i)|if|when|right now|at night|at \d+|after (?!today|this"
+    r"|that)"
+    r"|in the|on (mon|tue|wed|thu|fri|sat|sun|week)|the|a|an|pics?|pictures|photos|\d+)\b)(?! \w+ (before|after"
+    r"|until) \d)"
 )
 
 _ENGLISH = (
     # The word itself: alone, repeated, with politeness or a code around it; as a clause of its own; at either end.
-    _rule(rf"^\. (({_AROUND}|\.) )*{_ONLY_WORD}( ({_AROUND}|{_ONLY_WORD}|\.))* \.$"),
+    _rule(rf"^\. (({_AROUND_IT}|\.) )*{_ONLY_WORD}( ({_AROUND_IT}|{_ONLY_WORD}|\.))* \.$"),
     _rule(rf"^\. (({_POLITELY}|\.) )*(cancel|end|quit)( ({_POLITELY}|\.))* \.$"),
     _rule(r"^\. s t o p( .*)? \.$|^\. s \. t \. o \. p \.$"),
     _rule(
         rf"{_START}{_up_to(3, 'please, just, ok, now, and, so, hey, no')}{_ONLY_WORD}"
         rf"( (please|now|all|already|immediately|thanks|thank you|por favor))*{_END}"
     ),
-    _rule(rf"\b(please|just) stop( (now|immediately|thanks|thank you))*{_END}", _NOT_DENIED),
-    _rule(
-        r"^\. ((please|ok|omg|hey) )*stop (i|im|you|youre|your|who|whoever|we|wrong|never|dont|do not|or|bitch|why"
-        r"|my (name|phone|number)|sir|maam|bro|dude|man|remove|take me|leave|thank)\b"
-    ),
-    _rule(
-        r"^\. ((hi|hello|hey|yo) )*(can|could|would|will) you ((please|just|all|guys) )*stop"
-        r"( (please|now))* \.$"
-    ),
-    _rule(rf"\bstop{_END}", _STOPS_WHAT),
+    _rule(rf"\b(please|just) stop( (now|immediately|thanks|thank you))*{_END}", unless=_DENIED),
+    _rule(rf"\bstop{_END}", unless=_SOMETHING_ELSE_STOPS),
     _rule(rf"\bi (already )?(said|say) (to )?stop{_END}"),
     _rule(rf"\b(told|asked|begged) ((you|guys|people|all|already|before|to|repeatedly) )*stop{_END}"),
+    _rule(
+        r"^\. ((please|ok|omg|hey) )*stop (i|im|you|youre|your|who|whoever|we|wrong|never|dont|do not|or|bitch|why"
+        r"|sir|maam"
+        r"|my (name|phone|number)|bro|dude|man|remove|take me|leave|thank)\b"
+    ),
+    _rule(r"^\. ((hi|hello|hey|yo) )*(can|could|would|will) you ((please|just|all|guys) )*stop( (please|now))* \.$"),
     _rule(r"^\. (please no more|no more please|no more of (this|these|that)( please)?) \.$"),
     _rule(r"^\. (please )?turn (these|them|this) off( please)? \.$"),
     _rule(rf"^\. enough( (already|please|now))* \.$|{_START}(please )?quit it{_END}"),
     # Stop doing it.
-    _rule(rf"{_STOP} {_FILL}({_TEXTS}|{_PESTERING})", _NOT_DENIED_NOR_HAD),
-    _rule(rf"{_STOP} {_FILL}calls?(ing)?\b", _NOT_DENIED_NOR_HAD, calls=True),
+    _rule(rf"{_STOP} {_FILL}({_TEXTS}|{_PESTERING})(?! and driv)", unless=_DENIED_OR_HAD),
+    _rule(rf"\b(enough|done|fed up|sick|tired|annoyed) (with|of|by) {_FILL}{_TEXTS}|\benough (texts|messages|spam)\b"),
+    _rule(r"\b(stop|quit|end) (all )?(this|the|your) (nonsense|crap|shit|bs|garbage|madness|harr?assment)\b"),
+    _rule(r"\b(dont|do not) keep (texting|messaging|contacting|bothering)\b|\byou(re| are| keep) spamming\b"),
+    _rule(rf"{_STOP} {_FILL}(calls|calling)\b", unless=_DENIED_OR_HAD, calls=True),
     _rule(
         rf"\b(stop|quit|cease) (sending|receiving|getting) "
         rf"{_up_to(6, 'me, us, to, all, your, any, more, of, number, please, this, these, those, that')}"
-        rf"(me|us|this|these|those|that|them|{_STUFF})( (from|you|please|now|again|anymore|to|me))*{_END}",
-        _NOT_DENIED,
+        rf"(me|us|that|them|{_STUFF})( (from|you|please|now|again|anymore|to|me))*{_END}",
+        unless=_DENIED,
     ),
     _rule(
         rf"\b(cancel|end|turn off|shut off|switch off|disable|suspend|deactivate|kill) {_FILL}"
         r"(text\w*|messag\w+|sms|notifications|alerts|promo\w*|marketing|subscription|spam|communications?|contact)\b"
         r"(?! (on|in|from|for) (the|my|our) (?!phone|cell|number))",
-        _NOT_DENIED,
+        unless=_DENIED,
     ),
     _rule(
         r"\b(texts|texting|messages|messaging|spam|notifications|promos|promotions)"
         r"( (need|needs|must|should|have|has|got|gotta|better|to|please|just|all|now)){0,4} stop\b"
         r"(?! (by|in|over|at|coming|working))",
-        _ASKED_WHY,
+        unless=_ASKED_WHEN,
     ),
+    _rule(rf"\b(if|wish|until) (you|you guys) (stopped|quit|would stop) {_FILL}({_TEXTS}|{_PESTERING})"),
     # Do not do it.
     _rule(
         rf"{_DONT}(text|message|sms|contact|dm|reach out to|communicate with|solicit|spam|hit (me|us) up)"
-        r"( or (call|text|email|message|contact))?"
-        rf"( {_US}\b|(?= (again|anymore|any further|further|ever|please|just|call|instead|thanks|thank)\b)"
-        rf"|{_END}){_AT_SOME_TIME}",
-        _SAID_OF_SOMEBODY,
+        rf"( or (call|text|email|message|contact))?( {_US}\b|{_END}"
+        r"|(?= (again|anymore|any further|further|ever|please|just|call|instead|thanks"
+        r"|thank)\b))" + _BUT_NOT_AT_AN_HOUR,
+        unless=_TOLD_OF_SOMEBODY,
+    ),
+    _rule(
+        rf"\b(not|never) (to )?(ever )?(text|contact|message|bother) (me|us|this (number"
+        rf"|phone))\b{_BUT_NOT_AT_AN_HOUR}",
+        unless=_TOLD_OF_SOMEBODY,
     ),
     _rule(r"\bi (dont|do not) (text|do texts?|do texting|accept texts|read texts)(?= \.| please| call| just)"),
     _rule(
-        r"\b(not|never) (to )?(ever )?(text|contact|message|bother) (me|us|this (number|phone))\b"
-        rf"{_AT_SOME_TIME}",
-        _SAID_OF_SOMEBODY,
-    ),
-    _rule(
-        r"\b(told|asked|ask|asking|said|warned|begged|tell)( (you|guys|people|all)){0,2} (not to|to not|to never)"
-        r" (ever )?(text|contact|message|bother)\b"
+        r"\b(told|asked|ask|asking|said|warned|begged|tell)( (you|guys|people|all)){0,2} (not to|to not"
+        r"|to never) (ever )?"
+        r"(text|contact|message|bother)\b"
     ),
     _rule(r"\b(better|must|may|should|shall|can) not (ever )?(text|contact|message|bother) (me|us|this)\b"),
-    _rule(rf"\b(if|wish|until) (you|you guys) (stopped|quit|would stop) {_FILL}({_TEXTS}|{_PESTERING})"),
     _rule(
         r"\b(prefer|rather|appreciate it if|like it if|wish) you (didnt|did not|wouldnt|would not|not|dont|do not)"
         r" (text|message|contact)\b"
@@ -422,118 +460,123 @@ _ENGLISH = (
         + _up_to(5, "be, get, getting, receive, receiving, any, more, your, these, further, have, to, hear")
         + r"(texts|texted|texting|messages|messaged|contacted|contact|sms|from you)\b"
     ),
-    _rule(r"\bonly (contact |reach )?me (by|via|through|with) (e ?mail|phone|calls?|mail)\b|\b(email|calls) only\b"),
-    _rule(r"\b(sue|suing|report|reporting)( \w+){0,3} if you (\w+ )?(text|contact|message|bother)\b"),
+    _rule(r"\bonly (contact |reach )?me (by|via|through|with) (e ?mail|phone|calls?|mail)\b"),
     _rule(
-        rf"{_DONT}(call|ring|phone) ((or|and|nor) (text|message)\w*|this (number|phone)"
-        rf"|({_US} )?(again|anymore|ever))\b",
-        _SAID_OF_SOMEBODY,
+        rf"{_DONT}(call|ring|phone) ((or|and|nor) (text|message)\w*|this (number|phone)|({_US} )?(again|anymore"
+        rf"|ever))\b",
+        unless=_TOLD_OF_SOMEBODY,
         calls=True,
     ),
     _rule(r"^\. (please )*(do not|dont) call( (me|us|here))?( (please|thanks|thank you))* \.$"),
     _rule(
         rf"{_DONT}send "
-        rf"{_up_to(6, 'me, us, to, any, more, your, these, this, those, that, further, other, of, anymore, out, number')}"
-        rf"({_TEXTS}|({_STUFF}|more|anymore|nothing)( (else|again|ever|please|to|me|from|you)){{0,3}}{_END})",
-        _SAID_OF_SOMEBODY,
+        + _up_to(6, "me, us, to, any, more, your, these, this, those, that, further, other, of, anymore, out, number")
+        + rf"({_TEXTS}|({_STUFF}|more|anymore|nothing)( (else|again|ever|please|to|me|from|you)){{0,3}}{_END})",
+        unless=_TOLD_OF_SOMEBODY,
     ),
     _rule(
-        rf"{_DONT}((bother|bug|harr?ass|pester|annoy|stalk) {_US}\b|write (me|us|here) (again|anymore|ever)\b)",
-        _SAID_OF_SOMEBODY,
+        rf"{_DONT}((bother|bug|harr?ass|pester|annoy|stalk) {_US}\b|write (me|us|here) (again|anymore|ever)\b"
+        r"|use (this|my) (\w+ )?number(?! (before|after|until|during|at|between|on)\b))",
+        unless=_TOLD_OF_SOMEBODY,
     ),
     _rule(
         r"\bno (texts|texting|text messages|messages|messaging|sms|soliciting|solicitations?|spam|marketing|promos?|ads"
         rf"|advertising)({_END}|(?= (please|to this|here|at this|ever|anymore|allowed|thanks|thank|for me|or)\b))",
-        re.compile(_HAVING),
+        unless=_HAD,
     ),
     _rule(
-        rf"\b(if|next time) you (ever )?(text|contact|message|call|bother) {_US} (again|anymore|one more time)"
-        rf"{_WITH_A_THREAT}"
+        rf"\b((if|next time) you (ever )?(text|contact|message|call|bother) {_US} (again|anymore|one more time)"
+        rf"|(text|contact|message|call) {_US} (again|one more time) (and|or)){_WITH_A_THREAT}"
     ),
-    _rule(rf"\b(text|contact|message|call) {_US} (again|one more time) (and|or){_WITH_A_THREAT}"),
+    _rule(r"\b(sue|suing|report|reporting)( \w+){0,3} if you (\w+ )?(text|contact|message|bother)\b"),
     # Take me off.
     _rule(
-        rf"\b(remove|delete|erase|unlist|purge|scrub|deregister|unregister|exclude|clear|get rid of) {_OUR_NUMBER}{_NOT_FROM_THE_DIARY}",
-        _NOT_DENIED,
+        r"\b(remove|delete|erase|unlist|purge|scrub|deregister|unregister|exclude|clear|get rid of) "
+        + _OUR_NUMBER
+        + _NOT_FROM_THE_DIARY,
+        unless=_DENIED,
     ),
-    _rule(rf"\b(remove|delete|unlist) from( (your|the|this|all|any))*{_YOUR_LIST}|^\. (please )?(remove|delete)( please)? \.$"),
+    _rule(rf"\b(remove|delete|unlist) from{_OF_YOUR}{_YOUR_LIST}", unless=_DENIED),
+    _rule(r"^\. (please )?(remove|delete)( please)? \.$"),
     _rule(
-        rf"\b(take|get|drop|pull|scratch|strike|cross|want|kick|wipe|let) {_OUR_NUMBER} (off|out|from)"
-        rf"( (of|from|your|the|this|that|these|those|all|any|my)){{0,3}}{_YOUR_LIST}",
-        _NOT_DENIED,
+        rf"\b(take|get|drop|pull|scratch|strike|cross|want|kick|wipe|let) {_OUR_NUMBER} (off|out"
+        rf"|from){_OF_YOUR}{_YOUR_LIST}",
+        unless=_DENIED,
+    ),
+    _rule(rf"\b(take|get|drop|pull) {_OUR_NUMBER} off(?= (\.|please|thanks|thank|now|already))", unless=_DENIED),
+    _rule(rf"{_START}(please )?((take|get) )?off ((of|the|your|this) )*list( please)?{_END}"),
+    _rule(rf"\b(want|get|be|need) off( of)? (your|this|the|that|these){_YOUR_LIST}", unless=_DENIED),
+    _rule(
+        r"\b(want|need|like|asked|ask|wish|demand|request|requested|how (do|can) i|(can|could|may) (i|we))"
+        r"( (to|be|get|multiple|many|several|times|already|before|again|you)){0,5} (removed|deleted|taken (off|out))"
+        rf"(?= (\.|please|thanks|already|now|from (your|this|all|the)|of your|your|this|the)( |$))(?!( from)? (your"
+        rf"|this"
+        rf"|the) (\w+ )?{_DIARY})",
+        unless=_DENIED,
     ),
     _rule(
-        rf"\b(take|get|drop|pull) {_OUR_NUMBER} off(?= (\.|please|thanks|thank|now|already))",
-        _NOT_DENIED,
+        rf"\b(be|get|got|getting|am|is|are|been) (removed|taken|deleted|dropped) (off|out|from){_OF_YOUR}{_YOUR_LIST}",
+        unless=_DENIED,
     ),
     _rule(
         r"\b(lose|forget|burn|trash|toss|ditch|shred) (my|this|our) (phone |cell )?(number|info|contact|digits)\b",
-        _NOT_DENIED,
+        unless=_DENIED,
     ),
-    _rule(rf"{_START}(please )?((take|get) )?off ((of|the|your|this) )*list( please)?{_END}"),
-    _rule(r"\b(want|get|be|need) off( of)?( (your|this|the|that|these))" + _YOUR_LIST, _NOT_DENIED),
     _rule(r"\b(do not|dont|no) (call|contact|text|solicit\w*)( or \w+)? (list|registry)\b|\bdnc\b"),
-    _rule(
-        r"\b(want|need|like|asked|ask|wish|demand|request|requested|how (do|can) i|(can|could|may) (i|we))( (to|be|get|multiple|many|several"
-        r"|times|already|before|again|you)){0,5} (removed|deleted|taken (off|out))"
-        rf"(?= \.| please| thanks| from (your|this|all|the)\b| of your\b| your\b| this\b| the\b)"
-        rf"(?!( from)? (your|this|the) (\w+ )?{_DIARY})",
-        _NOT_DENIED,
-    ),
-    _rule(
-        r"\b(be|get|got|getting|am|is|are|been) (removed|taken|deleted|dropped) (off|out|from)"
-        rf"( (of|from|your|the|this|that|these|those|all|any|my)){{0,3}}{_YOUR_LIST}",
-        _NOT_DENIED,
-    ),
-    _rule(rf"{_DONT}use (this|my) (\w+ )?number(?! (before|after|until|during|at|between|on)\b)", _SAID_OF_SOMEBODY),
     # Go away.
-    _rule(r"\bget (off|out) (of )?my (phone|cell|line)\b"),
+    _rule(rf"{_START}(please )?get (off|out) (of )?my (phone|cell|line)\b"),
     _rule(rf"\bleave (me|us|{_FAMILY})( (the )?(fuck|hell|heck|tf))? (alone\b|be\b(?! \w)|in peace\b)"),
     _rule(
         rf"{_START}{_up_to(3, 'please, just, now, ok')}(go away|get lost|buzz off|bugger off|back off|kick rocks"
-        r"|get bent|take a hike|shut up|shut the fuck up|screw off|stfu|gtfo|bug off)"
-        rf"( (please|now|bot|robot|already))*{_END}"
+        rf"|get bent"
+        rf"|take a hike|shut up|shut the fuck up|screw off|stfu|gtfo|bug off)( (please|now|bot|robot|already))*{_END}"
     ),
-    _rule(r"\b(fuck|piss|f|eff|sod|screw) of+\b"),
+    _rule(r"\b((fuck|piss|eff|sod) of+|f off)\b"),
     # I do not want it.
     _rule(
-        r"\b(dont|do not|no longer|never|didnt|did not)( (ever|really|even|actually))? (want|wish|need|care|like"
+        r"\b(dont|do not|no longer|never|didnt|did not) ((ever|really|even|actually) )?(want|wish|need|care|like"
         r"|desire) "
         + _up_to(
             7,
-            "to, any, more, your, these, those, this, be, get, getting, receive, receiving, keep, such, of, you, being, for,"
+            "to, any, more, your, these, those, this, be, get, getting, receive, receiving, keep, such, of, you,"
+            "being, for,"
             "anymore, further, future, unsolicited, from, see, kind, type, all, stupid, here, hear, anything,"
-            "promotional, text",
+            "promotional,"
+            "text",
         )
-        + r"(texts|texting|reminders|texted|messages|messaged|messaging|sms|contacted|contacting|notifications|alerts|spam|promos"
-        r"|promotions|marketing|solicit\w*|hear from you|text messages|(on|part of) (your|this|the|any) (\w+ )?list"
-        r"|part of this"
+        + r"(texts|texting|texted|messages|messaged|messaging|sms|contacted|contacting|notifications|alerts|reminders"
+        r"|spam"
+        r"|promos|promotions|marketing|solicit\w*|hear from you|part of this|(on|part of) (your|this|the"
+        r"|any) (\w+ )?list"
         r"|you (to )?(text|texting|contact|message|messaging|contacting|bothering))\b"
     ),
     _rule(r"\bnever (\w+ )?hear from you\w*( \w+)? again\b"),
-    _rule(r"\b(no longer|stop) (receive|receiving|get|getting) (these |your |any )?(texts|messages|sms)\b"),
+    _rule(r"\bno longer (receive|get) (these |your |any )?(texts|messages|sms)\b"),
     _rule(
         _START
-        + _up_to(4, "no, nope, sorry, hi, hey, hello, i, im, i am, we are, were, thanks, thank you, but, really, just, still")
-        + r"((not|never|no longer|aint) interested|(have )?(no|zero) interest)( (at all|at this time|anymore|thanks|thank you|please|sorry|remove"
-        r"|stop|in ((this|these|your|any|that) )?(texts?|texting|text messages|messages|offers?|services?|promo\w*"
-        rf"|marketing|spam|deals?|business|sales)))*{_END}"
+        + _up_to(
+            5, "no, nope, sorry, hi, hey, hello, i, im, am, we, are, were, thanks, thank, you, but, really, just, still"
+        )
+        + r"((not|never|no longer|aint) interested|(have )?(no|zero) interest)"
+        r"( (at all|at this time|anymore|thanks|thank you|please|sorry|remove|stop|in ((this|these|your|any|that) )?"
+        r"(texts?|texting|text messages|messages|offers?|services?|promo\w*|marketing|spam|deals?|business"
+        r"|sales)))*" + _END
     ),
-    # Take back, or never given.
+    # I take it back; I never gave it.
+    _rule(r"\bunsu[bs]\w*|\bun subscri\w*|\bunenroll\b", unless=_DENIED),
     _rule(
-        r"\bunsu[bs]\w*|\bun subscri\w*|\bunenroll\b"
-        r"|\bopt(ing|ed)? ((me|us|my|this|our|number|phone|cell) ){0,3}out\b",
-        _NOT_DENIED,
+        r"\bopt(ing|ed)? ((me|us|my|this|our|number|phone|cell) ){0,3}out\b(?! of (?!((the|your|these|this|all|any) )*"
+        r"(text|sms|messag|list|it\b|this|these|marketing|promo|notif|alert|receiv|getting|everything|communic"
+        r"|all\b)))",
+        unless=_DENIED,
     ),
-    _rule(
-        r"\b(revok|withdraw|rescind)(e|ing)? ((my|all|any|our|prior|the) )*(consent|permission|authorization)\b"
-    ),
+    _rule(r"\b(revok|withdraw|rescind)(e|ing)? ((my|all|any|our|prior|the) )*(consent|permission|authorization)\b"),
     _rule(r"\b(consent|permission) (is )?(hereby )?(revoked|withdrawn|rescinded)\b"),
     _rule(
         r"\b(dont|do not|never|didnt|did not|no) "
         + _up_to(5, "have, had, got, gave, give, given, you, anyone, my, any, our")
-        + r"(consent|permission|authorization)\b(?= \.| to (text|contact|message|send|be (texted|contacted)"
-        r"|(have|use) my number)| for (this|these|texts))"
+        + r"(consent|permission|authorization)\b"
+        r"(?= \.| to (text|contact|message|send|be (texted|contacted)|(have|use) my number)| for (this|these|texts))"
     ),
     _rule(
         r"\b(dont|do not|never|didnt|did not) (consent|agree|authorize)d? to "
@@ -541,72 +584,90 @@ _ENGLISH = (
         + r"(texts?|texted|texting|messages|contacted|messaged|sms|calls|spam)\b"
     ),
     _rule(
-        r"\b(never|didnt|did not|havent|have not)( ever)? (subscribed?\b|opt(ed)? in\b"
+        r"\b(never|didnt|did not|havent|have not) (ever )?(subscribed?\b|opt(ed)? in\b"
         r"|sign(ed)? up( (for|to)( (this|these|it|that|any|your|receive|get|be))*)?"
-        r"(?= (\.|texts?|texting|messages?|of|spam|marketing|contacted|texted)\b| \.)"
+        r"(?= (\.|(texts?|texting|messages?|of|spam|marketing|contacted|texted)\b))"
         r"|(ask|request)(ed)? ((for|these|your|any|to|be|this|of) )+(texts?|texted|messages?|contacted|spam|sms)"
         rf"|(ask for|asked for|request|requested) (this|these|it){_END})"
     ),
     # Not the person.
     _rule(
-        r"\bwrong (number|person|contact|guy|lady)\b(?! (on|in|for (the|my|our)|at)\b)(?!.* meant (for|to)\b)",
-        _GAVE_IT,
+        r"\bwrong (number|person)\b(?! (on|in|at|for (the|my|our)|came|showed|called|arrived)\b)(?!.* meant (for"
+        r"|to)\b)",
+        unless=_GAVE_IT,
     ),
     _rule(rf"\b(not|isnt|no longer|aint) (his|her|their|\w\w+s) (phone|number|cell)( (number|anymore))*{_END}"),
-    _rule(r"\bno (one|body)( \w+){0,2} (by that name|named)\b|\bnobody( \w+){0,2} (by that name|named)\b"),
+    _rule(r"\b(no one|no body|nobody)( \w+){0,2} (by that name\b|named \w+(?= (\.|here|at|lives|in|on|with)))"),
     # Enough is enough.
-    _rule(rf"\breport(ing|ed)? (you|this (number|text|message)|your number)\b|{_START}reported{_END}", _NOT_DENIED),
+    _rule(rf"\breport(ing|ed)? (you|this (number|text|message)|your number)\b|{_START}reported{_END}", unless=_DENIED),
     _rule(r"\breport(ed|ing)? (\w+ ){0,4}(spam|fcc|ftc|authorities|junk)\b|\btcpa\b|\bfcc\b|\battorney general\b"),
-    _rule(rf"{_START}(?!is )((this|these|its|it|you|youre|all|texts|messages|is|are|just|a) )*(spam|scam)(mers?)?{_END}", _NOT_DENIED),
+    _rule(
+        rf"{_START}(?!is ){_up_to(5, 'this, these, its, it, you, youre, all, texts, messages, is, are, just, a')}"
+        rf"(spam|scam)(mers?)?{_END}",
+        unless=_DENIED,
+    ),
     _rule(r"\b(this is|youre|you are|your|considered|its) harr?ass\w*|\bcease and desist\b"),
     _rule(
         rf"\bblock(ing)? (you(?! in)|this number|your number|this contact)\b|{_START}(you are |youre )blocked{_END}"
-        rf"|^\. block(ing|ed)? \.$|\bnumber (will be|is|has been) blocked\b"
-        rf"|\bblock(ed)? and reported\b",
-        re.compile(r"\b(car|truck|van|it|is|my \w+|that)( is)? $"),
+        r"|^\. block(ing|ed)? \.$|\b(this|your) number (will be|is|has been) blocked\b|\bblock(ed)? and reported\b"
+        r"|\bblock (me|my number)\b(?! (out|off|in|a|from|for)\b)",
+        unless=_before(r"(car|truck|van|it|is|my \w+|that)( is)?"),
     ),
 )
 
-_MENSAJES = "(mensajes?|textos?|sms|publicidad|promociones|spam|notificaciones)"
+_MENSAJES = r"(mensajes?|textos?|sms|publicidad|promociones|spam|notificaciones)\b"
+_ESCRIBAN = r"(escrib(a|as|an)|texte(e|es|en)|contact(e|es|en)|molest(e|es|en))\b"  # as asked for, not as told of
+_MANDEN = r"(mand|envi)(e|es|en)\b"
+_OTRA_VEZ = r"(vuelvan? a |vuelvas a )?"
+_SI = _before("si|porque|por que|que")
+
 _SPANISH = (
-    # Deja de escribirme; no me escriban más.
+    # Deja de escribirme.
     _rule(
         r"\b(dej(a|an|e|en|ar)|par(a|e|en|ar)|basta|eviten?|evite) de"
         r" (escrib|mand|envi|molest|text|contact|llam|fastidi|jod|acos|ching|freg)\w+",
-        _NO_BEFORE,
+        unless=_before("no"),
     ),
+    _rule(rf"{_START}(no ching(ue|ues|uen)\b|para( (ya|por favor))+{_END})|\bbasta de {_MENSAJES}"),
     _rule(
-        r"\b(no|ni) me (vuelvan? a |vuelvas a )?(escrib(a|as|an|ir)|text(ee|ees|een|ear)|contact(e|es|en|ar)"
-        r"|molest(e|es|en|ar)|spame\w+)\b(?! (antes|hasta|despues|entre|cuando))",
-        _SI_BEFORE,
-    ),
-    _rule(
-        r"\bno me (vuelvan? a |vuelvas a )?(mand(e|es|en|ar)|envi(e|es|en|ar))"
-        rf"( (mas|nada|ya|ningun|otros?|otras?|estos|esos|sus|tus|este|ese|tantos))*( ({_MENSAJES}|nada|mas)\b|{_END})",
-        _SI_BEFORE,
-    ),
-    _rule(rf"\bya no me llam(e|es|en){_END}(?!.* (mensaje|texto|escrib\w*)\b)"),
-    _rule(r"\bno me (vuelvan? a )?llam(e|es|en|ar) (mas|nunca|otra vez)\b(?! tarde)", _SI_BEFORE),
-    _rule(
-        r"\bno (mas|quiero|queremos|deseo|necesito|acepto|autorizo|autorice) "
-        + _up_to(4, "mas, recibir, que, me, sus, tus, estos, esos, los, las, ningun, de, ver, tener, manden, envien, otros")
-        + rf"({_MENSAJES}|((?<=manden )|(?<=envien ))nada|escrib(a|as|an)|contact(e|es|en)|molest(e|es|en)|texte(e|es|en))\b"
-    ),
-    _rule(r"\bno (volver a )?(escribir|contactar|molestar|textear)(me|nos)\b"),
-    _rule(rf"\bno (me )?(vuelvan? a )?(mand|envi)(ar|e|es|en)(me|nos)? (mas |nada de )?(mas|nada|{_MENSAJES})\b", _SI_BEFORE),
-    _rule(r"\bno (me |nos )?vuelvan? a (escribir|contactar|molestar|textear)"),
-    _rule(r"\bno (escrib(a|as|an)|mand(e|es|en)|envi(e|es|en)) (mas|nada mas)\b", _SI_BEFORE),
-    _rule(rf"\bno quiero saber (nada )?(mas )?de (ustedes|usted|ti)\b|\bbasta de {_MENSAJES}|{_START}no escrib(a|as|an){_END}"),
-    _rule(rf"\bya no (escrib(a|as|an)|mand(e|es|en)|envi(e|es|en)|texte(e|es|en)|contact(e|es|en)){_END}"),
-    _rule(rf"{_START}no ching(ue|ues|uen)\b|{_START}para( (ya|por favor))+{_END}|^\. ((por favor|quiero|la) )*baja \.$"),
-    _rule(rf"{_START}(por favor )?no molest(e|en|es|ar)( mas)?( por favor)?{_END}"),
-    _rule(
-        r"\b((cancel|anul|deteng|suspend|par|elimin)\w+|alto a|alto con) "
+        r"\b((cancel|anul|deteng|suspend|par|elimin)\w+|alto a|alto con|par\w+ con) "
         + _up_to(3, "la, las, el, los, mi, mis, sus, tus, esta, estos, estas, de, todos")
         + r"(mensajes|textos|suscripcion|sms|notificaciones|promociones|publicidad)\b",
-        re.compile(r"\b(no|para|por) $"),
+        unless=_before("no|para|por"),
     ),
-    # Quíteme de la lista; déme de baja.
+    # No me escriban más.
+    _rule(rf"\b(no|ni) me {_ESCRIBAN}(?! (antes|hasta|despues|entre|cuando))", unless=_SI),
+    _rule(r"\bno ((me|nos) )?(vuelvan?|vuelvas) a (escribir|contactar|molestar|textear)"),
+    _rule(r"\bno (volver a )?(escribir|contactar|molestar|textear)(me|nos)\b"),
+    _rule(
+        rf"\bno me {_OTRA_VEZ}({_MANDEN}|mandar|enviar)"
+        rf"( (mas|nada|ya|ningun|otros?|otras?|estos|esos|sus|tus|este|ese|tantos))*( ({_MENSAJES}|nada|mas)|{_END})",
+        unless=_SI,
+    ),
+    _rule(
+        rf"\bno (me )?{_OTRA_VEZ}({_MANDEN}|(mandar|enviar)(me|nos)?) (mas |nada de )?({_MENSAJES}|mas\b|nada\b)",
+        unless=_SI,
+    ),
+    _rule(r"\bno escrib(a|as|an) mas\b", unless=_SI),
+    _rule(rf"\bya no ({_ESCRIBAN}|{_MANDEN}){_END}|{_START}no escrib(a|as|an){_END}"),
+    _rule(rf"{_START}(por favor )?no molest(e|en|es|ar)( mas)?( por favor)?{_END}"),
+    _rule(r"\bno me (vuelvan? a )?llam(e|es|en|ar) (mas|nunca|otra vez)\b(?! tarde)", unless=_SI),
+    _rule(rf"\bya no me llam(e|es|en){_END}(?!.* (mensaje|texto|escrib\w*)\b)"),
+    # No quiero mensajes.
+    _rule(
+        r"\bno (mas|quiero|queremos|deseo|necesito|acepto|autorizo|autorice) "
+        + _up_to(
+            4, "mas, recibir, que, me, sus, tus, estos, esos, los, las, ningun, de, ver, tener, manden, envien,otros"
+        )
+        + rf"({_MENSAJES}|{_ESCRIBAN}|((?<=manden )|(?<=envien ))nada\b)"
+    ),
+    _rule(r"\bno quiero saber (nada )?(mas )?de (ustedes|usted|ti)\b"),
+    _rule(r"\b(retiro|revoco|quito) (mi|el) (consentimiento|permiso)\b"),
+    _rule(
+        rf"{_START}((no|gracias|hola|pero|ya|lo siento) )*no ((me|nos) interesa|(estoy|estamos) interesad[oa]s?)"
+        rf"( (gracias|nada|por favor|ya))*{_END}"
+    ),
+    # Quíteme de la lista; deme de baja.
     _rule(
         r"\b(quit|sac|saqu|elimin|borr|remuev|retir|desinscrib|desuscrib)(a|e|en|ar|an)(me|nos)"
         rf"({_END}| (por favor|ya|gracias)\b| de (aqui|esto)\b"
@@ -614,27 +675,26 @@ _SPANISH = (
         r"(listas?(?! de espera)|sistema|base|contactos|mensajes|grupo)\b)"
     ),
     _rule(
-        r"\b(quit|elimin|borr|remuev|olvid|pierd|sac|saqu)(a|e|en|ar|an|uen) (mi|mis|este|ese)"
-        r" (numero|telefono|celular|contacto|nombre|datos)\b(?! de (la|mi) (cita|agenda))"
-    ),
-    _rule(
         r"\bme (pueden? )?(quit|borr|elimin|saqu|sac|remuev)\w{1,4} de ((la|su|tu|esta|sus|tus) )+"
         r"(listas?(?! de espera)|sistema|base|contactos)\b"
     ),
-    _rule(r"\b(da|de|den|dar)(me|nos|se) de baja\b|\b(me|nos) (\w+ )?(da|dan|de|den|dar) de baja\b|\bdesuscri\w+|\bdesinscri\w+"),
+    _rule(
+        r"\b(quit|elimin|borr|remuev|olvid|pierd|sac|saqu)(a|e|en|ar|an|uen) (mi|mis|este|ese)"
+        r" (numero|telefono|celular|contacto|nombre|datos)\b(?! de (la|mi) (cita|agenda))"
+    ),
+    _rule(r"\b(da|de|den|dar)(me|nos|se) de baja\b|\b(me|nos) (\w+ )?(da|dan|de|den|dar) de baja\b"),
+    _rule(r"^\. ((por favor|quiero|la) )*baja \.$|\b(desuscri|desinscri)\w+"),
     _rule(rf"\bdej(a|e|en|ar)(me|nos) (en paz|tranquil[oa])\b|\bya dej(a|e|en)(me|nos){_END}"),
-    _rule(r"\b(retiro|revoco|quito) (mi|el) (consentimiento|permiso)\b"),
-    _rule(rf"^\. bloquead[oa]s? \.$|\b(los|las|lo|la|te) voy a bloquear\b|\bbloquear este numero\b"),
-    # No soy yo; no me interesa.
-    _rule(r"\bno soy esa persona\b|\besa persona no vive\b|\bno conozco a (esa persona|ese senor|esa senora)\b|\bnadie con ese nombre\b"),
+    _rule(r"^\. bloquead[oa]s? \.$|\b(los|las|lo|la|te) voy a bloquear\b|\bbloquear este numero\b"),
+    # No soy yo.
     _rule(
         r"\b(numero|persona) equivocad[oa]\b|\bequivoc\w+ de (numero|persona)\b|\bnumero incorrecto\b"
         r"|\bno es (el|su) (numero|telefono) de\b|\bya no es (el|su|mi) (numero|telefono)\b",
-        _GAVE_IT,
+        unless=_GAVE_IT,
     ),
     _rule(
-        rf"{_START}((no|gracias|hola|pero|ya|lo siento) )*no ((me|nos) interesa|(estoy|estamos) interesad[oa]s?)"
-        rf"( (gracias|nada|por favor|ya))*{_END}"
+        r"\bno soy esa persona\b|\besa persona no vive\b|\bno conozco a (esa persona|ese senor|esa senora)\b"
+        r"|\bnadie con ese nombre\b"
     ),
 )
 _RULES = _ENGLISH + _SPANISH

@@ -113,7 +113,8 @@ def pretty(e164: str, *, region: str = "US") -> str:
     if number is None:
         return e164
     at_home = number.country_code == phonenumbers.country_code_for_region(region)
-    return phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL if at_home else PhoneNumberFormat.INTERNATIONAL)
+    style = PhoneNumberFormat.NATIONAL if at_home else PhoneNumberFormat.INTERNATIONAL
+    return phonenumbers.format_number(number, style)
 
 
 def redact(e164: str) -> str:

@@ -118,7 +118,8 @@ def plan(*, now: datetime, phone: str, business_zone: str) -> Delay:
     """When a text to `phone` (E.164) may leave, asked at `now` (aware).
 
     The zone is the number's; for a number that does not say (toll-free, 555), the business's; failing that, the narrow
-    hours. The text must be *sent* inside, so whoever sends it asks again just before. Raises ValueError for naive `now`.
+    hours. The text must be *sent* inside, so whoever sends it asks again just before. Raises ValueError for a naive
+    `now`.
     """
     if now.tzinfo is None:
         raise ValueError("now must be aware: a wall clock without a zone is nobody's.")

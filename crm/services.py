@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import IntegrityError, models, transaction
 
-from crm import consent, phones
+from crm import consent, phones, rows
 from crm.enums import (
     Author,
     Channel,
@@ -48,9 +48,11 @@ class Refused(Exception):
 
 def find_customer(*, business: Business, phone: str) -> Customer | None:
     """By E.164 number; a customer that was merged leads to the one that was kept."""
-    customer = Customer.objects.for_business(business).filter(phone=phone).first()
+    customer = rows.first(Customer, "business_id = %s AND phone = %s", [business.pk, phone])
     if customer is not None and customer.merged_into_id is not None:
-        return customer.merged_into
+        customer = rows.first(Customer, "business_id = %s AND id = %s", [business.pk, customer.merged_into_id])
+    if customer is not None:
+        customer.business = business
     return customer
 
 
@@ -61,20 +63,16 @@ def remember_customer(
     customer = find_customer(business=business, phone=phone)
     if customer is None:
         fresh = Customer(business=business, phone=phone, phone_raw=(raw or phone)[:64], name=name[:120], address=address[:200])
-        try:
-            with transaction.atomic():
-                fresh.save(force_insert=True)
-        except IntegrityError:  # another request from the same person was quicker
-            customer = find_customer(business=business, phone=phone)
-            assert customer is not None
-        else:
+        if rows.insert(fresh, unless_conflict=True):
             return fresh, True
+        customer = find_customer(business=business, phone=phone)  # another request from the same person was quicker
+        assert customer is not None
     missing = {"name": name[:120], "address": address[:200]}
     filled = [field for field, value in missing.items() if value and not getattr(customer, field)]
     if filled:
         for field in filled:
             setattr(customer, field, missing[field])
-        customer.save(update_fields=filled)
+        rows.update(customer, *filled)
     return customer, False
 
 
@@ -195,14 +193,12 @@ def receive_text(
         author=Author.CUSTOMER, body=body[:1_600], to_number=our_number, from_number=phone, status=MessageStatus.RECEIVED,
         provider_sid=provider_sid, created_at=now,
     )  # fmt: skip
-    message.save(force_insert=True)
+    rows.insert(message)
     conversation.last_message_at = conversation.last_inbound_at = now
     conversation.last_words = body[:120]
     conversation.our_number = our_number or conversation.our_number
     conversation.waiting_since = conversation.waiting_since or now
-    conversation.save(
-        update_fields=["last_message_at", "last_inbound_at", "last_words", "our_number", "waiting_since"]
-    )
+    rows.update(conversation, "last_message_at", "last_inbound_at", "last_words", "our_number", "waiting_since")
     return ReceivedText(customer=customer, conversation=conversation, message=message, is_new_customer=is_new)
 
 
@@ -210,27 +206,26 @@ def open_thread(*, business: Business, customer: Customer, now: datetime) -> Con
     """The text thread with a customer, made if there is none; locked until the caller commits."""
     if not customer.phone:
         raise Refused("There is no phone number on file for this customer.")
-    number = business.numbers.values_list("e164", flat=True).first() or ""
-    return _locked_thread(business=business, customer=customer, phone=customer.phone, our_number=number, now=now)
+    return _locked_thread(business=business, customer=customer, phone=customer.phone, our_number="", now=now)
 
 
 def _locked_thread(
     *, business: Business, customer: Customer, phone: str, our_number: str, now: datetime
 ) -> Conversation:
-    threads = Conversation.objects.for_business(business).filter(channel=Channel.SMS, their_address=phone)
-    conversation = threads.select_for_update(of=("self",), no_key=True).first()
-    if conversation is not None:
-        return conversation
-    Conversation.objects.bulk_create(
-        [
-            Conversation(
-                business=business, customer=customer, channel=Channel.SMS, their_address=phone, our_number=our_number,
-                created_at=now, last_message_at=now,
-            )
-        ],
-        ignore_conflicts=True,  # a second first text at the same instant finds this one
-    )  # fmt: skip
-    return threads.select_for_update(of=("self",), no_key=True).get()
+    where, who = "business_id = %s AND channel = %s AND their_address = %s", [business.pk, Channel.SMS.value, phone]
+    conversation = rows.first(Conversation, where, who, lock=True)
+    if conversation is None:
+        if not our_number:
+            our_number = business.numbers.values_list("e164", flat=True).first() or ""
+        conversation = Conversation(
+            business=business, customer=customer, channel=Channel.SMS, their_address=phone, our_number=our_number,
+            created_at=now, last_message_at=now,
+        )  # fmt: skip
+        if not rows.insert(conversation, unless_conflict=True):  # a second first text at the same instant
+            conversation = rows.first(Conversation, where, who, lock=True)
+            assert conversation is not None
+    conversation.business, conversation.customer = business, customer
+    return conversation
 
 
 def take_over(*, conversation: Conversation, user: User, now: datetime) -> None:
@@ -276,7 +271,7 @@ def tell_customer(
     *, customer: Customer, body: str, kind: MessageKind, now: datetime, about: str = "", author: Author = Author.ASSISTANT
 ) -> Message | None:
     """Text a customer something they should know. If the door says no, the reason stands on the timeline instead."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         try:
             conversation = open_thread(business=customer.business, customer=customer, now=now)
             return queue_message(

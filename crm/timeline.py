@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
+from crm import rows
 from crm.enums import Verb
 from crm.models import Activity, Business, Customer, Message, User
 
@@ -17,9 +18,11 @@ def note(
     actor: User | None = None,
 ) -> Activity:  # fmt: skip
     """Leave a trace, in the transaction of the change it tells of."""
-    return Activity.objects.create(
+    activity = Activity(
         business=business, customer=customer, verb=verb, text=text[:300], at=now, about=about, actor=actor
     )
+    rows.insert(activity)
+    return activity
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from booking import catalogue
 from booking import queries as calendar
@@ -17,7 +16,7 @@ from booking.models import Appointment, Service
 from booking.services import CannotMove, NoSlot, Request, SlotTaken
 from booking.when import Wanted, read_when
 from booking.wording import say_slot, say_when_long
-from crm import consent, messaging
+from crm import consent, messaging, rows
 from crm.enums import ConsentSource, TaskReason, Verb
 from crm.models import Business, Customer
 from crm.phones import Phone, pretty
@@ -71,22 +70,29 @@ class Answer:
         return f"proposal:{self.proposal.pk}" if self.proposal else f"lead:{self.lead.pk}"
 
 
-def capture_lead(*, business: Business, draft: Draft, service: Service | None, now: datetime) -> Lead:
-    """Write down who wants what. Sending a request with a number agrees to texts about it, unless they opted out."""
-    with transaction.atomic():
-        customer, _ = remember_customer(
-            business=business, phone=draft.phone.e164, name=draft.name, raw=draft.phone.raw, address=draft.address
-        )
+def capture_lead(
+    *, business: Business, draft: Draft, service: Service | None, now: datetime, customer: Customer | None = None
+) -> Lead:
+    """Write down who wants what. Sending a request with a number agrees to texts about it, unless they opted out.
+
+    `customer` is given when they are already known and have agreed to texts, as somebody who is texting with us.
+    """
+    with transaction.atomic(savepoint=False):
+        known = customer is not None
+        if customer is None:
+            customer, _ = remember_customer(
+                business=business, phone=draft.phone.e164, name=draft.name, raw=draft.phone.raw, address=draft.address
+            )
         lead = Lead(
             business=business, customer=customer, source=draft.source, event_id=draft.event_id, service=service,
             asked_for=draft.asked_for[:200], notes=draft.notes, created_at=now,
         )  # fmt: skip
-        lead.save(force_insert=True)
-        source = ConsentSource.TEXT if draft.source == LeadSource.TEXT else ConsentSource.INTAKE
-        consent.grant_if_silent(
-            business=business, phone=draft.phone.e164, source=source, words=draft.notes or draft.asked_for, now=now,
-            reference=f"lead:{lead.pk}",
-        )  # fmt: skip
+        rows.insert(lead)
+        if not known:
+            consent.grant_if_silent(
+                business=business, phone=draft.phone.e164, source=ConsentSource.INTAKE, now=now,
+                words=draft.notes or draft.asked_for, reference=f"lead:{lead.pk}",
+            )  # fmt: skip
         wish = f"“{draft.asked_for[:120]}”" if draft.asked_for else "something"
         note(
             business=business, customer=customer, verb=Verb.LEAD, now=now, about=f"lead:{lead.pk}",
@@ -97,16 +103,15 @@ def capture_lead(*, business: Business, draft: Draft, service: Service | None, n
 
 def find_service(*, business: Business, text: str) -> Service | None:
     """The service an API client names: its name or an alias, in any case."""
-    entry = catalogue.exact(text, calendar.catalogue(business))
-    return Service.objects.for_business(business).get(pk=entry.id) if entry else None
+    offered = calendar.active_services(business)
+    entry = catalogue.exact(text, calendar.catalogue(offered))
+    return next(service for service in offered if service.pk == entry.id) if entry else None
 
 
 def recognise_services(*, business: Business, text: str) -> list[Service]:
     """The services free text speaks of, best first; more than one means: ask."""
-    entries: Sequence[catalogue.ServiceEntry] = calendar.catalogue(business)
-    found = [match.service.id for match in catalogue.match(text, entries)]
-    by_id = {row.pk: row for row in Service.objects.for_business(business).filter(pk__in=found)} if found else {}
-    return [by_id[pk] for pk in found]
+    by_id = {service.pk: service for service in calendar.active_services(business)}
+    return [by_id[match.service.id] for match in catalogue.match(text, calendar.catalogue(by_id.values()))]
 
 
 # --- Book at once ------------------------------------------------------------------------------------------------------
@@ -116,7 +121,7 @@ def book_lead(*, lead: Lead, address: str, now: datetime) -> Answer:
     """Take the next free slot and book it. With none free a person is asked to call."""
     if lead.service is None:
         return _needs_dispatch(lead, now=now)
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         try:
             appointment = booking.book_next(business=lead.business, request=_request(lead, address=address), now=now)
         except NoSlot as reason:
@@ -138,7 +143,7 @@ def offer_slot(
     """
     if lead.service is None:
         return _needs_dispatch(lead, now=now)
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         _take_turn(lead.customer)
         _close_open_offers(customer=lead.customer, now=now, status=ProposalStatus.REPLACED)
         held = None
@@ -158,7 +163,7 @@ def offer_slot(
         proposal = Proposal(
             business=lead.business, lead=lead, customer=lead.customer, appointment=held, text=text, created_at=now
         )
-        proposal.save(force_insert=True)
+        rows.insert(proposal)
         _touch(lead, status=IntakeStatus.PROPOSED, now=now)
         slot = say_slot(held.starts_at, held.ends_at, zone=lead.business.time_zone)
         note(
@@ -183,7 +188,7 @@ def answer_offer(*, proposal: Proposal, text: str, now: datetime) -> Answer:
 
 def accept(*, proposal: Proposal, now: datetime) -> Answer:
     """They said yes: that slot is booked, once. If it has gone meanwhile the next one is offered, never booked unasked."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         proposal = _locked(proposal)
         lead = proposal.lead
         if proposal.status == ProposalStatus.CONFIRMED:
@@ -193,14 +198,13 @@ def accept(*, proposal: Proposal, now: datetime) -> Answer:
                 appointment=lead.appointment, is_new=False,
             )  # fmt: skip
         held = proposal.appointment
+        job = lead.appointment
         try:
-            with transaction.atomic():
-                job = lead.appointment
-                if job is not None and job.pk != held.pk and job.status in UPCOMING:
-                    booking.move_to_slot_of(appointment=job, hold=held, now=now)
-                else:
-                    job = held
-                    booking.confirm_hold(appointment=held, now=now)
+            if job is not None and job.pk != held.pk and job.status in UPCOMING:
+                booking.move_to_slot_of(appointment=job, hold=held, now=now)
+            else:
+                job = held
+                booking.confirm_hold(appointment=held, now=now)
         except (SlotTaken, CannotMove):
             _close(proposal, status=ProposalStatus.REPLACED, now=now)
             return offer_slot(lead=lead, now=now, key="offer_late")
@@ -210,7 +214,7 @@ def accept(*, proposal: Proposal, now: datetime) -> Answer:
 
 def offer_another(*, proposal: Proposal, now: datetime, wanted: Wanted | None = None) -> Answer:
     """Another time: the one that was held is free again, and the next later slot (or the one they named) is held."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         proposal = _locked(proposal)
         if proposal.status == ProposalStatus.CONFIRMED:
             assert proposal.lead.appointment is not None
@@ -224,7 +228,7 @@ def offer_another(*, proposal: Proposal, now: datetime, wanted: Wanted | None = 
 
 def decline(*, proposal: Proposal, now: datetime) -> Answer:
     """They pass: the slot is free again and nothing is booked."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         proposal = _locked(proposal)
         lead = proposal.lead
         text = say("declined", lang=lead.business.language, business=lead.business.name)
@@ -267,13 +271,13 @@ def hand_over(*, lead: Lead, reason: TaskReason, title: str, now: datetime) -> N
 
 
 def latest_proposal(*, business: Business, customer: Customer) -> Proposal | None:
-    return (
-        Proposal.objects.for_business(business)
-        .filter(customer=customer)
-        .select_related("appointment", "lead")
-        .order_by("-created_at", "-id")
-        .first()
+    """The last offer made to them, whatever came of it."""
+    found = rows.first(
+        Proposal, "business_id = %s AND customer_id = %s", [business.pk, customer.pk], order="created_at DESC, id DESC"
     )
+    if found is not None:
+        found.business, found.customer = business, customer
+    return found
 
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
@@ -304,7 +308,7 @@ def _booked(lead: Lead, appointment: Appointment, *, now: datetime, proposal: Pr
 def _needs_dispatch(lead: Lead, *, now: datetime, reason: str = "", key: str = "no_slot") -> Answer:
     """No capacity is an honest answer: a person is asked to call, with the reason."""
     title = f"Call {_who(lead.customer)} about {lead.asked_for or 'their request'}: " + (reason or "this service is not on our list.")
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         add_task(
             business=lead.business, customer=lead.customer, reason=TaskReason.NO_CAPACITY, title=title, now=now,
             about=f"lead:{lead.pk}",
@@ -317,34 +321,43 @@ def _needs_dispatch(lead: Lead, *, now: datetime, reason: str = "", key: str = "
 
 
 def _close_open_offers(*, customer: Customer, now: datetime, status: ProposalStatus) -> None:
-    for proposal in Proposal.objects.for_business(customer.business).filter(customer=customer).unanswered().select_related("appointment"):
-        _close(proposal, status=status, now=now)
-        booking.release_hold(appointment=proposal.appointment)
+    """At most one, says the constraint."""
+    open_one = rows.first(Proposal, "customer_id = %s AND status = %s", [customer.pk, ProposalStatus.OPEN.value])
+    if open_one is not None:
+        _close(open_one, status=status, now=now)
+        booking.release_hold(appointment=open_one.appointment)
 
 
 def _close(proposal: Proposal, *, status: ProposalStatus, now: datetime) -> None:
     proposal.status, proposal.answered_at = status, now
-    proposal.save(update_fields=["status", "answered_at"])
+    rows.update(proposal, "status", "answered_at")
 
 
 def _take_turn(customer: Customer) -> None:
     """Offers and answers of one person are taken one after another. Always locked before anything else of theirs."""
-    Customer.objects.for_business(customer.business).select_for_update(of=("self",), no_key=True).get(pk=customer.pk)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM crm_customer WHERE id = %s FOR NO KEY UPDATE", [customer.pk])
 
 
 def _locked(proposal: Proposal) -> Proposal:
-    _take_turn(proposal.customer)
-    return (
-        Proposal.objects.for_business(proposal.business)
-        .select_related("business", "appointment__business", "lead__business", "lead__customer__business", "lead__service", "lead__appointment")
+    """The proposal as it stands now that it is our turn, with everything around it. Two queries."""
+    business, customer = proposal.business, proposal.customer
+    _take_turn(customer)
+    proposal = (
+        Proposal.objects.for_business(business)
+        .select_related("appointment", "lead__service", "lead__appointment")
         .get(pk=proposal.pk)
     )
+    for row in (proposal, proposal.appointment, proposal.lead, proposal.lead.appointment):
+        if row is not None:
+            row.business, row.customer = business, customer
+    return proposal
 
 
 def _touch(lead: Lead, *, status: IntakeStatus, now: datetime) -> None:
     lead.status = status
     lead.first_touch_at = lead.first_touch_at or now
-    lead.save(update_fields=["status", "first_touch_at", "appointment"])
+    rows.update(lead, "status", "first_touch_at", "appointment")
 
 
 def _shown(lead: Lead, service: str) -> str:

@@ -12,10 +12,10 @@ from typing import Final
 from pydantic import BaseModel, Field
 
 from booking import queries as calendar
-from booking.catalogue import exact
 from booking.models import Service
 from crm import llm
 from crm.models import Business
+from leads.services import find_service
 
 TIMEOUT: Final = 8.0  # seconds
 
@@ -31,7 +31,7 @@ class Reading(BaseModel):
 
 def read(*, business: Business, body: str, now: datetime) -> Reading | None:
     """Ask the model. None: no model, late, over budget or nonsense; then the rules answer."""
-    names = [entry.name for entry in calendar.catalogue(business)]
+    names = [service.name for service in calendar.active_services(business)]
     instructions = (
         f"You read texts sent to {business.name}{f' ({business.trade})' if business.trade else ''}. "
         f"Listed services: {'; '.join(names) or 'none'}. Report what the text between the marks says. "
@@ -46,5 +46,4 @@ def recognised_service(reading: Reading, *, business: Business) -> Service | Non
     """The service the model named, if it is one of ours."""
     if not reading.service:
         return None
-    entry = exact(reading.service, calendar.catalogue(business))
-    return Service.objects.for_business(business).get(pk=entry.id) if entry else None
+    return find_service(business=business, text=reading.service)

@@ -77,7 +77,7 @@ def answer(
 
 def _ask(business: Business) -> Said:
     """Not understood: ask once what they need. The second time a person takes it from here."""
-    names = [entry.name for entry in calendar.catalogue(business)[:2]]
+    names = [service.name for service in calendar.active_services(business)[:2]]
     examples = ""
     if names:
         examples = say("examples", lang=business.language, names=say("or", lang=business.language).join(names))
@@ -92,8 +92,7 @@ def offer(
     assert customer.phone is not None
     phone = Phone(e164=customer.phone, raw=customer.phone, is_valid=True, region=business.region, line_type="")
     draft = leads.Draft(phone=phone, source=LeadSource.TEXT, name=customer.name, asked_for=words)
-    lead = leads.capture_lead(business=business, draft=draft, service=service, now=now)
-    lead.customer = customer
+    lead = leads.capture_lead(business=business, draft=draft, service=service, now=now, customer=customer)
     made = leads.offer_slot(lead=lead, now=now, wanted=wanted)
     kind = MessageKind.OFFER if made.outcome == leads.Outcome.PROPOSED else MessageKind.CHAT
     return Said(

@@ -1,0 +1,225 @@
+"""`make bench`: the table. Uses a data folder of its own (.data/bench) and ports of its own; takes about a minute."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlencode
+
+PROJECT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("FRONTDESK_DATA", str(PROJECT / ".data" / "bench"))
+os.environ["LOG_LEVEL"] = "ERROR"
+os.environ["OPEN_RATE"] = "1000000/min"  # the doorman is not what is measured
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+import django  # noqa: E402 - the environment comes first
+
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import Client  # noqa: E402
+from django.test.utils import CaptureQueriesContext  # noqa: E402
+
+from bench import floor, load  # noqa: E402
+from bench.load import Result, request  # noqa: E402
+from booking import queries as calendar  # noqa: E402
+from booking.models import Appointment, SchedulingRules, Service, StaffMember  # noqa: E402
+from crm.models import Business, Customer  # noqa: E402
+from crm.scoping import only  # noqa: E402
+from telephony.signatures import SIMULATED_ACCOUNT, sign, simulated_token  # noqa: E402
+
+CLIENTS = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=8, help="roughly how long each measurement runs")
+    options = parser.parse_args()
+    call_command("migrate", verbosity=0)
+    floor.make_tables()
+    slug = f"bench_{secrets.token_hex(4)}"
+    call_command("add_business", slug, name="Bench Plumbing", zone="America/Chicago", open_intake=True, staff=200, owner_phone="+15552009999")
+    business = Business.objects.get(slug=slug)
+    business.sms_daily_cap_cents = 10**8
+    business.save()
+    number = business.numbers.get().e164
+    print(f"\nOne web process, {CLIENTS} clients, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
+    print(f"{'':42}{'per second':>11}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'of floor':>10}")
+    try:
+        with server("config.wsgi:application") as port, server("bench.floor_wsgi:application") as floor_port:
+            measure("Text in, offer out; then a pass", port, floor_port, options.seconds, lambda c, n: texts(number, c, n, ["need ac repair asap", "3"]))
+            measure("Text that asks nothing we know", port, floor_port, options.seconds, lambda c, n: texts(number, c, n, ["hello there"]))
+            measure("POST /lead, booked", port, floor_port, options.seconds, lambda c, n: leads(slug, c, n))
+            refused(port, floor_port, options.seconds, lambda c, n: leads(slug, c, n))
+        slots()
+    finally:
+        floor.drop_tables()
+
+
+# --- requests over HTTP --------------------------------------------------------------------------------------------------
+
+
+def texts(number: str, client: int, count: int, bodies: list[str]) -> list[bytes]:
+    made = []
+    for n in range(count):
+        body = bodies[n % len(bodies)]
+        person = f"+1{600 + client:03d}{secrets.randbelow(100):03d}{n // len(bodies) % 10000:04d}" if n % len(bodies) == 0 else person  # noqa: F821
+        letter = {
+            "MessageSid": "SM" + secrets.token_hex(16), "AccountSid": SIMULATED_ACCOUNT, "From": person, "To": number,
+            "Body": body, "NumMedia": "0", "NumSegments": "1", "SmsStatus": "received", "ApiVersion": "2010-04-01",
+        }  # fmt: skip
+        signature = sign("http://localhost/twilio/sms", letter, token=simulated_token())
+        made.append(request("/twilio/sms", urlencode(letter).encode(), content_type="application/x-www-form-urlencoded", headers={"X-Twilio-Signature": signature}))
+    return made
+
+
+def leads(slug: str, client: int, count: int) -> list[bytes]:
+    made = []
+    for n in range(count):
+        body = {
+            "event_id": secrets.token_hex(8), "tenant_id": slug, "name": "Jane Doe", "service": "AC Repair",
+            "phone": f"+1{700 + client}{secrets.randbelow(1000):03d}{n % 10000:04d}", "notes": "no cooling",
+        }  # fmt: skip
+        made.append(request("/lead", json.dumps(body).encode(), content_type="application/json"))
+    return made
+
+
+def measure(name: str, port: int, floor_port: int, seconds: float, requests: Callable[[int, int], list[bytes]]) -> None:
+    selects, inserts, updates = statements(requests(90, 2))
+    apart(load.run, port, [requests(80 + c, 10) for c in range(CLIENTS)])  # warm
+    probe = apart(load.run, port, [requests(70 + c, 20) for c in range(CLIENTS)])
+    each = max(int(probe.per_second * seconds / CLIENTS), 20) // 2 * 2
+    real = apart(load.run, port, [requests(c, each) for c in range(CLIENTS)])
+    path = f"/floor/{selects}/{inserts}/{updates}"
+    bare = [[request(path, b"", content_type="text/plain")] * max(each, 100) for _ in range(CLIENTS)]
+    apart(load.run, floor_port, [one[:20] for one in bare])
+    low = apart(load.run, floor_port, bare)
+    assert set(real.statuses) <= {200}, f"not every answer was 200: {real.statuses}"
+    row(name, real, low)
+    row(f"  floor: {selects} SELECT, {inserts} INSERT, {updates} UPDATE", low)
+
+
+def refused(port: int, floor_port: int, seconds: float, requests: Callable[[int, int], list[bytes]]) -> None:
+    """The same events again: each gets its stored answer."""
+    same = requests(0, 1)
+    real = apart(load.run, port, [same * max(int(seconds * 60), 100) for _ in range(CLIENTS)])
+    row("POST /lead, the same event again", real)
+
+
+def statements(sample: list[bytes]) -> tuple[int, int, int]:
+    """How many SELECT, INSERT and UPDATE one request runs (the mean of the sample, rounded down), in this process."""
+    counts = [0, 0, 0]
+    client = Client()
+    with CaptureQueriesContext(connection) as captured:
+        for data in sample:
+            head, _, body = data.partition(b"\r\n\r\n")
+            lines = head.decode().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines[1:])
+            response = client.generic(
+                "POST", lines[0].split(" ")[1], body, content_type=headers["Content-Type"],
+                headers={k: v for k, v in headers.items() if k.startswith("X-")} | {"Host": "localhost"},
+            )  # fmt: skip
+            assert response.status_code == 200, response.content
+    for query in captured.captured_queries:
+        kind = re.match(r"\W*(SELECT|INSERT|UPDATE)", query["sql"])
+        if kind:
+            counts[("SELECT", "INSERT", "UPDATE").index(kind.group(1))] += 1
+    return counts[0] // len(sample), counts[1] // len(sample), counts[2] // len(sample)
+
+
+# --- slot search -----------------------------------------------------------------------------------------------------------
+
+
+def slots() -> None:
+    """A year of 20 staff with 8 jobs a day; the first ten days are full."""
+    slug = f"bench_{secrets.token_hex(4)}"
+    call_command("add_business", slug, name="Bench Calendar", zone="America/Chicago", staff=20)
+    business = Business.objects.get(slug=slug)
+    with only(business):
+        service = Service.objects.get(name="AC Repair")
+        customer = Customer.objects.create(business=business, phone="+15550100001")
+        staff = list(StaffMember.objects.values_list("pk", flat=True))
+        now = datetime.now(UTC)
+        first = now.replace(hour=14, minute=0, second=0, microsecond=0)
+        Appointment.objects.bulk_create(
+            (
+                Appointment(
+                    business=business, customer=customer, staff_id=who, service=service, service_name=service.name,
+                    starts_at=start, ends_at=start + timedelta(hours=1), status="SCHEDULED", created_at=now,
+                )
+                for day in range(365)
+                for hour in range(9 if day < 10 else 8)
+                for who in staff
+                for start in [first + timedelta(days=day, hours=hour)]
+            ),
+            batch_size=2000,
+        )  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE booking_appointment")
+        rules = SchedulingRules.objects.get(business=business)
+        times, counted = [], 0
+        for _ in range(50):
+            began = time.perf_counter()
+            with CaptureQueriesContext(connection) as captured:
+                found, _ = calendar.open_slots(business=business, rules=rules, duration=timedelta(hours=1), now=now, limit=3)
+            times.append(time.perf_counter() - began)
+            counted = len(captured.captured_queries)
+            assert found
+        total = Appointment.objects.count()
+    times.sort()
+    print(f"\nSlot search among {total:,} jobs of 20 staff: p50 {times[25] * 1000:.1f} ms, p95 {times[47] * 1000:.1f} ms, {counted} queries\n")
+
+
+# --- the stage -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def server(application: str) -> Iterator[int]:
+    """One granian process with one worker, started as the Procfile starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--blocking-threads", "8", "--log-level", "error", application,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"FRONTDESK_PROCESS": "web"})
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+
+
+def apart(work: Callable[..., Result], *arguments: object) -> Result:
+    """Run in a process of its own, so that the clients do not slow each other's server down through one interpreter."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def row(name: str, result: Result, low: Result | None = None) -> None:
+    share = f"{result.per_second / low.per_second:.2f}" if low else ""
+    print(f"{name:42}{result.per_second:>11.0f}{result.p50:>9.1f}{result.p95:>9.1f}{result.p99:>9.1f}{share:>10}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Single rows by hand-written SQL, for the paths a customer waits on.
+
+A text or a booking touches some twenty rows. Django's query builder spends more time composing each of those statements
+than Postgres spends on it (measured by `make bench`), and the statements never change; so they are composed once per
+model here and run as they are. Nothing else is different: the same tables, constraints, walls and model objects. Callers
+say the business in every WHERE.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from enum import Enum
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from django.db import connection, models
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def insert(row: models.Model, *, unless_conflict: bool = False) -> bool:
+    """INSERT one row. With `unless_conflict`, False when a unique or exclusion constraint stands against it: nothing is
+    written then and the transaction goes on, with no savepoint. A concurrent twin is waited for."""
+    sql, read = _insertion(type(row), unless_conflict)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, read(row))
+        written: bool = cursor.rowcount == 1
+    if written:
+        row._state.adding, row._state.db = False, connection.alias
+    return written
+
+
+def update(row: models.Model, *fields: str) -> None:
+    """UPDATE the named fields of one row, by primary key."""
+    sql, read = _updating(type(row), fields)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*read(row), row.pk])
+
+
+def first(model: type[Row], where: str, parameters: Sequence[Any], *, order: str = "", lock: bool = False) -> Row | None:
+    """The first row `where` finds, in `order`. `lock`: FOR NO KEY UPDATE, which lets others still refer to the row."""
+    found = fetch(model, where + (f" ORDER BY {order}" if order else "") + " LIMIT 1", parameters, lock=lock)
+    return found[0] if found else None
+
+
+def fetch(model: type[Row], where: str, parameters: Sequence[Any], *, lock: bool = False) -> list[Row]:
+    """All rows `where` finds (it may end in ORDER BY and LIMIT)."""
+    select, names = _selection(model)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{select} WHERE {where}{' FOR NO KEY UPDATE' if lock else ''}", parameters)
+        return [model.from_db(connection.alias, names, values) for values in cursor.fetchall()]
+
+
+@functools.cache
+def _insertion(model: type[models.Model], unless_conflict: bool) -> tuple[str, Callable[[models.Model], list[Any]]]:
+    fields = model._meta.concrete_fields
+    columns = ", ".join(f'"{field.column}"' for field in fields)
+    conflict = " ON CONFLICT DO NOTHING" if unless_conflict else ""
+    sql = f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({", ".join(["%s"] * len(fields))}){conflict}'
+    return sql, _reader(fields)
+
+
+@functools.cache
+def _updating(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, Callable[[models.Model], list[Any]]]:
+    fields = [model._meta.get_field(name) for name in names]
+    changes = ", ".join(f'"{field.column}" = %s' for field in fields)
+    pk = model._meta.pk.column
+    return f'UPDATE "{model._meta.db_table}" SET {changes} WHERE "{pk}" = %s', _reader(fields)
+
+
+@functools.cache
+def _selection(model: type[models.Model]) -> tuple[str, list[str]]:
+    fields = model._meta.concrete_fields
+    odd = [field.name for field in fields if hasattr(field, "from_db_value")]
+    assert not odd, f"{model.__name__}.{odd} needs Django to read it"
+    columns = ", ".join(f'"{field.column}"' for field in fields)
+    return f'SELECT {columns} FROM "{model._meta.db_table}"', [field.attname for field in fields]
+
+
+def _reader(fields: Sequence[Any]) -> Callable[[models.Model], list[Any]]:
+    """Reads the values of `fields` as psycopg takes them."""
+    getters = []
+    for field in fields:
+        get = attrgetter(field.attname)
+        if getattr(field, "auto_now_add", False) or isinstance(field, models.JSONField):
+            getters.append(functools.partial(_prepared, field))
+        else:
+            getters.append(get)
+
+    def read(row: models.Model) -> list[Any]:
+        return [value.value if isinstance(value, Enum) else value for value in (get(row) for get in getters)]
+
+    return read
+
+
+def _prepared(field: Any, row: models.Model) -> Any:
+    """For fields that set or wrap their value when saved."""
+    return field.get_db_prep_save(field.pre_save(row, add=row._state.adding), connection)
