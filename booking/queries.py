@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -18,8 +19,8 @@ from booking.when import Wanted
 from crm import rows
 from crm.models import Business, Customer
 
-# The search looks at the next days first and at the rest of the horizon only when they are full.
-FIRST_LOOK = timedelta(days=2)
+# How far ahead each look of the search goes: the next days first, the rest only when they are full.
+LOOKS = (timedelta(days=2), timedelta(days=6))
 _LONGEST_JOB = timedelta(days=1)  # a job that overlaps a moment began at most this long before it
 
 
@@ -41,47 +42,63 @@ def next_appointment(*, customer: Customer, now: datetime) -> Appointment | None
     return found
 
 
-def next_slot(
+def next_slots(
     *, business: Business, rules: SchedulingRules, service: Service, now: datetime, after: datetime | None = None,
     wanted: Wanted | None = None, is_emergency: bool = False,
-) -> tuple[Slot | None, str]:  # fmt: skip
-    """The earliest free slot that starts later than `after` and leaves the notice the business wants; or the reason
-    there is none."""
-    found, reason = open_slots(
+) -> tuple[list[Slot], str]:  # fmt: skip
+    """The earliest free start later than `after` that leaves the notice the business wants, with everybody who could
+    take it, the best choice first; or the reason there is none."""
+    return _search(
         business=business, rules=rules, duration=timedelta(minutes=service.duration_minutes), now=now, after=after,
-        wanted=wanted, is_emergency=is_emergency, limit=1,
+        wanted=wanted, is_emergency=is_emergency, limit=None,
     )  # fmt: skip
-    return (found[0] if found else None), reason
 
 
 def open_slots(
     *, business: Business, rules: SchedulingRules, duration: timedelta, now: datetime, after: datetime | None = None,
     wanted: Wanted | None = None, is_emergency: bool = False, limit: int = 10,
 ) -> tuple[list[Slot], str]:  # fmt: skip
-    """Up to `limit` free slots, earliest first, and an honest reason when there is none."""
+    """Up to `limit` free slots, earliest first and one for each start, and an honest reason when there is none."""
+    return _search(
+        business=business, rules=rules, duration=duration, now=now, after=after, wanted=wanted, is_emergency=is_emergency,
+        limit=limit,
+    )  # fmt: skip
+
+
+def _search(
+    *, business: Business, rules: SchedulingRules, duration: timedelta, now: datetime, after: datetime | None,
+    wanted: Wanted | None, is_emergency: bool, limit: int | None,
+) -> tuple[list[Slot], str]:  # fmt: skip
+    """`limit` None: everybody who could take the first start."""
     earliest = now + timedelta(minutes=rules.min_notice_minutes)
     if after is not None:
         earliest = max(earliest, after + timedelta(seconds=1))
     horizon = now + timedelta(days=rules.horizon_days)
     house = _house(business=business, rules=rules, now=now, earliest=earliest, horizon=horizon)
-    staff: list[Staff] = []
-    jobs: dict[date, int] = {}
-    for until in sorted({min(earliest + FIRST_LOOK, horizon), horizon}):
-        staff = house.with_jobs(after=earliest, until=until, now=now)
-        jobs = house.jobs_per_day(after=earliest, until=until, now=now)
-        found = slots.free_slots(
-            staff, house.rules, duration=duration, after=earliest, until=until, limit=limit, emergency=is_emergency,
-            wanted=wanted, jobs_per_day=jobs,
-        )  # fmt: skip
-        if len(found) >= limit or (found and until == horizon):
+    found: list[Slot] = []
+    begin = earliest
+    for until in sorted({*(earliest + look for look in LOOKS if earliest + look < horizon), horizon}):
+        if begin >= until:
+            break
+        staff = house.with_jobs(after=begin, until=until, now=now)
+        question: dict[str, Any] = {
+            "duration": duration, "after": begin, "until": until, "emergency": is_emergency, "wanted": wanted,
+            "jobs_per_day": house.jobs_per_day(after=begin, until=until, now=now),
+        }  # fmt: skip
+        if limit is None:
+            found = slots.first_free_of_all(staff, house.rules, **question)
+        else:
+            found += slots.free_slots(staff, house.rules, limit=limit - len(found), **question)
+        if len(found) >= (limit or 1):
             return found, ""
+        begin = until
     if found:
         return found, ""
     # Asked from the present moment and with the notice among the rules, so that the notice can be the reason.
     told = replace(house.rules, min_notice_minutes=rules.min_notice_minutes)
     reason = slots.why_none(
-        staff, told, duration=duration, after=max(now, after or now), emergency=is_emergency, wanted=wanted,
-        jobs_per_day=jobs,
+        house.with_jobs(after=now, until=horizon, now=now), told, duration=duration, after=max(now, after or now),
+        emergency=is_emergency, wanted=wanted, jobs_per_day=house.jobs_per_day(after=now, until=horizon, now=now),
     )  # fmt: skip
     return [], reason
 
@@ -113,24 +130,35 @@ class _House:
         return counted
 
 
+_HOUSE = """
+SELECT 'staff', id, NULL::smallint, NULL::time, NULL::time, NULL::timestamptz, NULL::timestamptz, NULL::date
+    FROM booking_staffmember WHERE business_id = %(business)s AND is_active
+UNION ALL SELECT 'hours', staff_id, weekday, opens, closes, NULL, NULL, NULL
+    FROM booking_weeklyhours WHERE business_id = %(business)s
+UNION ALL SELECT 'off', staff_id, NULL, NULL, NULL, starts_at, ends_at, NULL
+    FROM booking_timeoff WHERE business_id = %(business)s AND ends_at > %(from)s AND starts_at < %(until)s
+UNION ALL SELECT 'closed', NULL, NULL, NULL, NULL, NULL, NULL, date
+    FROM booking_blackoutdate WHERE business_id = %(business)s AND date >= %(today)s
+"""
+
+
 def _house(*, business: Business, rules: SchedulingRules, now: datetime, earliest: datetime, horizon: datetime) -> _House:
-    """Four queries: staff, hours, time off, closed days."""
+    """One query, for staff, hours, time off and closed days."""
     own: dict[int | None, list[DayHours]] = defaultdict(list)
     off: dict[int, list[Interval]] = defaultdict(list)
+    staff_ids: list[int] = []
+    blackout: set[date] = set()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id FROM booking_staffmember WHERE business_id = %s AND is_active ORDER BY id", [business.pk])
-        staff_ids = [row[0] for row in cursor.fetchall()]
-        cursor.execute("SELECT staff_id, weekday, opens, closes FROM booking_weeklyhours WHERE business_id = %s", [business.pk])
-        for staff_id, weekday, opens, closes in cursor.fetchall():
-            own[staff_id].append(DayHours(weekday=weekday, opens=opens, closes=closes))
-        cursor.execute(
-            "SELECT staff_id, starts_at, ends_at FROM booking_timeoff WHERE business_id = %s AND ends_at > %s AND starts_at < %s",
-            [business.pk, earliest, horizon],
-        )
-        for staff_id, start, end in cursor.fetchall():
-            off[staff_id].append(Interval(start, end))
-        cursor.execute("SELECT date FROM booking_blackoutdate WHERE business_id = %s AND date >= %s", [business.pk, (now - _LONGEST_JOB).date()])
-        blackout = frozenset(row[0] for row in cursor.fetchall())
+        cursor.execute(_HOUSE, {"business": business.pk, "from": earliest, "until": horizon, "today": (now - _LONGEST_JOB).date()})
+        for kind, staff_id, weekday, opens, closes, start, end, day in cursor.fetchall():
+            if kind == "staff":
+                staff_ids.append(staff_id)
+            elif kind == "hours":
+                own[staff_id].append(DayHours(weekday=weekday, opens=opens, closes=closes))
+            elif kind == "off":
+                off[staff_id].append(Interval(start, end))
+            else:
+                blackout.add(day)
     everyone = tuple(own.get(None, ()))
     return _House(
         business=business,
@@ -141,9 +169,9 @@ def _house(*, business: Business, rules: SchedulingRules, now: datetime, earlies
             travel_buffer_minutes=rules.travel_buffer_minutes,
             max_jobs_per_day=rules.max_jobs_per_day,
             reserve_mornings_for_emergencies=rules.reserve_mornings_for_emergencies,
-            blackout=blackout,
+            blackout=frozenset(blackout),
         ),
-        hours={pk: tuple(own.get(pk) or everyone) for pk in staff_ids},
+        hours={pk: tuple(own[pk]) if pk in own else everyone for pk in staff_ids},
         off={pk: tuple(spans) for pk, spans in off.items()},
     )
 

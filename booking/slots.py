@@ -153,6 +153,27 @@ def first_free(
     return next(_walk(question), None)
 
 
+def first_free_of_all(
+    staff: Sequence[Staff],
+    rules: Rules,
+    *,
+    duration: timedelta,
+    after: datetime,
+    until: datetime | None = None,
+    emergency: bool = False,
+    wanted: Wanted | None = None,
+    jobs_per_day: Mapping[date, int] = NO_JOBS,
+) -> list[Slot]:
+    """Everybody who could take the earliest free start, under the rules of `free_slots` and the best choice first."""
+    question = _Question(tuple(staff), rules, duration, after, until, emergency, wanted, jobs_per_day)
+    found: list[Slot] = []
+    for slot in _walk(question, everybody=True):
+        if found and slot.start != found[0].start:
+            break
+        found.append(slot)
+    return found
+
+
 def why_none(
     staff: Sequence[Staff],
     rules: Rules,
@@ -261,8 +282,9 @@ class _Limits:
     wall_to: int
 
 
-def _walk(question: _Question) -> Iterator[Slot]:
-    """Free slots one by one, working out a day only when the days before it did not hold enough."""
+def _walk(question: _Question, *, everybody: bool = False) -> Iterator[Slot]:
+    """Free slots one by one, working out a day only when the days before it did not hold enough; one for each start, or
+    one for each person at each start."""
     rules = question.rules
     wall_from, wall_to = question.wall_window
     limits = _Limits(
@@ -274,14 +296,15 @@ def _walk(question: _Question) -> Iterator[Slot]:
         wall_from=wall_from,
         wall_to=wall_to,
     )
-    people = [_Person(person, rules) for person in question.staff]
+    hours = _OpenHours(rules)
+    people = [_Person(person, hours) for person in question.staff]
     for date_ in question.days:
         day = _local_day(date_, rules.zone)
         if day.start >= limits.before:
             return
         taken = None
         for start, _load, staff_id in heapq.merge(*[person.starts(day, limits) for person in people]):
-            if start != taken:
+            if everybody or start != taken:
                 taken = start
                 begins = datetime.fromtimestamp(start, UTC)
                 yield Slot(staff_id=staff_id, start=begins, end=begins + question.duration)
@@ -290,17 +313,17 @@ def _walk(question: _Question) -> Iterator[Slot]:
 class _Person:
     """One staff member during one search."""
 
-    __slots__ = ("_busy", "_off", "_rules", "_staff")
+    __slots__ = ("_busy", "_hours", "_off", "_staff")
 
-    def __init__(self, staff: Staff, rules: Rules) -> None:
+    def __init__(self, staff: Staff, hours: "_OpenHours") -> None:
         self._staff = staff
-        self._rules = rules
+        self._hours = hours
         self._busy = _Calendar(staff.busy)
         self._off = _Calendar(staff.off)
 
     def starts(self, day: "_LocalDay", limits: _Limits) -> Iterator[tuple[int, float, int]]:
         """Every start this person could take on a local day, in order, as (start, seconds busy that day, id)."""
-        open_spans = self._open(day, limits.duration)
+        open_spans = self._hours.on(self._staff.hours, day, limits.duration)
         if not open_spans:
             return
         reach = day.end + limits.duration + limits.buffer
@@ -325,13 +348,29 @@ class _Person:
                     yield start, load, self._staff.id
                     start += limits.grid
 
-    def _open(self, day: "_LocalDay", duration: int) -> list[Span]:
+
+class _OpenHours:
+    """Open spans by hours and day, worked out once for the many people who share their hours."""
+
+    __slots__ = ("_known", "_rules")
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._known: dict[tuple[int, date], list[Span]] = {}
+
+    def on(self, hours: tuple[DayHours, ...], day: "_LocalDay", duration: int) -> list[Span]:
         """Open spans of a local day, the last one followed past midnight as far as a job could reach."""
-        spans = _open_spans(self._staff.hours, day, self._rules.blackout)
+        key = (id(hours), day.date)  # the staff of the question keep their hours alive, so the id is theirs alone
+        if key not in self._known:
+            self._known[key] = self._spans(hours, day, duration)
+        return self._known[key]
+
+    def _spans(self, hours: tuple[DayHours, ...], day: "_LocalDay", duration: int) -> list[Span]:
+        spans = _open_spans(hours, day, self._rules.blackout)
         last = day
         while spans and spans[-1][1] == last.end and last.end - day.end < duration:
             last = _local_day(last.date + timedelta(days=1), self._rules.zone)
-            more = _open_spans(self._staff.hours, last, self._rules.blackout)
+            more = _open_spans(hours, last, self._rules.blackout)
             if not more or more[0][0] != spans[-1][1]:
                 break
             spans[-1] = (spans[-1][0], more[0][1])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
+from crm import rows
 from crm.api_errors import UnknownField
 from crm.models import ApiKey, Business
 from crm.phones import Phone, PhoneError, parse
@@ -32,15 +34,15 @@ def business_named(request: Request, tenant_id: str) -> Business:
 
     404 in the same words for one that is not there and one that is not theirs; 403 when it is suspended.
     """
-    key = request.auth
+    key, uuid = request.auth, _uuid(tenant_id)
     if isinstance(key, ApiKey):
         business = key.business
-        if business is None or tenant_id not in (business.slug, str(business.pk), business.pk.hex):
+        if business is None or (tenant_id != business.slug and uuid != business.pk):
             raise UnknownField("tenant_id", NOT_FOUND)
     else:
-        business = Business.objects.filter(slug=tenant_id).first()
-        if business is None and _is_uuid(tenant_id):
-            business = Business.objects.filter(pk=tenant_id).first()
+        business = rows.first(Business, "slug = %s", [tenant_id])
+        if business is None and uuid is not None:
+            business = rows.first(Business, "id = %s", [uuid])
         if business is None or not business.open_intake:
             raise UnknownField("tenant_id", NOT_FOUND)
     return active(business)
@@ -60,5 +62,8 @@ def read_phone(raw: str, *, business: Business, field: str) -> Phone:
         raise serializers.ValidationError({field: [str(error)]}) from error
 
 
-def _is_uuid(text: str) -> bool:
-    return len(text.replace("-", "")) == 32 and all(c in "0123456789abcdefABCDEF-" for c in text)
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -5,13 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
 
+_clients: dict[int, Any] = {}  # by connection pool; a client is safe to share between threads
+
+
+class OneClient(RedisCacheClient):
+    """Keeps its clients: Django's own makes a new one for every call, which costs more than the call."""
+
+    def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
+        pool = self._get_connection_pool(write)
+        client = _clients.get(id(pool))
+        if client is None:
+            client = _clients[id(pool)] = self._client(connection_pool=pool)
+        return client
+
 
 class ForgivingRedisCache(RedisCache):
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = OneClient
+
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         try:
             return super().get(key, default, version)

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from crm.api_body import JsonBody
 from crm.api_errors import Unprocessable
 from crm.models import ApiKey, Business, IdempotencyKey
+from crm.security import sender
 
 KEEP = timedelta(days=30)  # how long a repeat gets the stored answer
 
@@ -42,7 +45,11 @@ class Claim:
         return self.status is not None
 
     def keep(self, *, status: int, answer: Any) -> None:
-        IdempotencyKey.objects.filter(pk=self.row_id).update(status=status, answer=answer)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE crm_idempotencykey SET status = %s, answer = %s WHERE id = %s",
+                [status, json.dumps(answer, cls=DjangoJSONEncoder), self.row_id],
+            )
 
 
 def fingerprint(payload: Any) -> str:
@@ -79,6 +86,8 @@ class IdempotentPosts(APIView):
     Every answer that is returned is kept. A refusal that is raised leaves nothing behind, its key neither.
     """
 
+    parser_classes = (JsonBody,)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "post" in cls.__dict__:
@@ -94,11 +103,13 @@ def _once(post: Callable[..., Response]) -> Callable[..., Response]:
         if len(key) > 255 or "\x00" in key:
             raise Unprocessable("Idempotency-Key: use at most 255 characters.")
         caller = request.auth if isinstance(request.auth, ApiKey) else None
+        # Keys are each caller's own: two web forms that both count from 1 must not meet.
+        whose = caller.prefix if caller else f"open:{sender(request._request)}"
         with transaction.atomic():
             try:
                 mine = claim(
-                    business=caller.business if caller else None, key=key, payload=[request.path, request.data],
-                    scope=f"header:{caller.prefix if caller else 'open'}",
+                    business=caller.business if caller else None, scope=f"header:{whose}", key=key,
+                    payload=[request.path, request.data],
                 )  # fmt: skip
             except DifferentRequest:
                 raise Unprocessable(

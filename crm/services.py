@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 
-from crm import consent, phones, rows
+from crm import consent, limits, phones, rows
 from crm.enums import (
+    Audience,
     Author,
     Channel,
     ConsentSource,
     Direction,
     MessageKind,
     MessageStatus,
+    Meter,
     Role,
+    SentVia,
     TaskReason,
     Verb,
 )
-from crm.messaging import CannotSend, queue_message
+from crm.messaging import CannotSend, announce, queue_message, recheck, sms_cost_micros
 from crm.models import (
     AuditEvent,
     Business,
@@ -46,11 +49,22 @@ class Refused(Exception):
 # --- Customers -----------------------------------------------------------------------------------------------------
 
 
-def find_customer(*, business: Business, phone: str) -> Customer | None:
-    """By E.164 number; a customer that was merged leads to the one that was kept."""
-    customer = rows.first(Customer, "business_id = %s AND phone = %s", [business.pk, phone])
-    if customer is not None and customer.merged_into_id is not None:
-        customer = rows.first(Customer, "business_id = %s AND id = %s", [business.pk, customer.merged_into_id])
+def take_turn(customer: Customer) -> None:
+    """What concerns one person is done one thing after another: their row stays locked until the caller commits.
+
+    The first lock of every change about somebody. Then comes the calendar of the business, then the rest (thread, day's
+    budget): whoever keeps to this order can never block another in a circle.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM crm_customer WHERE id = %s FOR NO KEY UPDATE", [customer.pk])
+
+
+def find_customer(*, business: Business, phone: str, lock: bool = False) -> Customer | None:
+    """By E.164 number; a customer that was merged leads to the one that was kept. `lock` takes their turn as well."""
+    customer = rows.first(Customer, "business_id = %s AND phone = %s", [business.pk, phone], lock=lock)
+    while customer is not None and customer.merged_into_id is not None:  # the kept one may have been merged too
+        kept = [business.pk, customer.merged_into_id]
+        customer = rows.first(Customer, "business_id = %s AND id = %s", kept, lock=lock)
     if customer is not None:
         customer.business = business
     return customer
@@ -59,13 +73,17 @@ def find_customer(*, business: Business, phone: str) -> Customer | None:
 def remember_customer(
     *, business: Business, phone: str, name: str = "", raw: str = "", address: str = ""
 ) -> tuple[Customer, bool]:
-    """The customer with this number, made if new; True when it was. What we know already is never overwritten."""
-    customer = find_customer(business=business, phone=phone)
+    """The customer with this number, made if new; True when it was. What we know already is never overwritten.
+
+    It is their turn (see `take_turn`) until the caller commits.
+    """
+    customer = find_customer(business=business, phone=phone, lock=True)
     if customer is None:
         fresh = Customer(business=business, phone=phone, phone_raw=(raw or phone)[:64], name=name[:120], address=address[:200])
         if rows.insert(fresh, unless_conflict=True):
             return fresh, True
-        customer = find_customer(business=business, phone=phone)  # another request from the same person was quicker
+        # Another request from the same person was quicker.
+        customer = find_customer(business=business, phone=phone, lock=True)
         assert customer is not None
     missing = {"name": name[:120], "address": address[:200]}
     filled = [field for field, value in missing.items() if value and not getattr(customer, field)]
@@ -74,6 +92,22 @@ def remember_customer(
             setattr(customer, field, missing[field])
         rows.update(customer, *filled)
     return customer, False
+
+
+def add_customer(*, business: Business, fields: dict[str, Any], actor: User | None, now: datetime) -> Customer:
+    """Somebody a person writes down by hand, who may have no phone. `fields` are model fields, already validated.
+
+    Raises Refused for a number that is on file.
+    """
+    customer = Customer(business=business, **fields)
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                customer.save(force_insert=True)
+        except IntegrityError as error:
+            raise Refused("A customer with this phone number is already on file.") from error
+        note(business=business, customer=customer, verb=Verb.NOTE, text="Added by hand.", now=now, actor=actor)
+    return customer
 
 
 def update_customer(*, customer: Customer, changes: dict[str, Any], actor: User | None, now: datetime) -> Customer:
@@ -97,47 +131,41 @@ def update_customer(*, customer: Customer, changes: dict[str, Any], actor: User 
 def merge_customers(*, kept: Customer, dropped: Customer, actor: User | None, now: datetime) -> CustomerMerge:
     """Two rows are one person: everything of `dropped` moves to `kept`, empty fields are filled, nothing is deleted.
 
-    Whatever table points at customers moves too, so a floor above needs no word here. Undo with `undo_merge`.
+    Whatever table points at customers moves too, so a floor above needs no word here. What may not be there twice (an
+    open task for the same reason, an open offer) stays with the dropped one. Undo with `undo_merge`.
     """
     business = kept.business
     if kept.pk == dropped.pk or kept.business_id != dropped.business_id:
         raise Refused("Choose two different customers of the same business.")
     with transaction.atomic():
-        rows = {
-            row.pk: row
-            for row in Customer.objects.for_business(business)
-            .select_for_update(of=("self",), no_key=True)
-            .filter(pk__in=[kept.pk, dropped.pk])
-            .order_by("pk")
-        }
-        kept, dropped = rows[kept.pk], rows[dropped.pk]
+        kept, dropped = _locked_pair(kept, dropped)
         if kept.merged_into_id or dropped.merged_into_id:
             raise Refused("One of the two has been merged already.")
+        shown = str(dropped)
         moved: dict[str, list[str]] = {}
-        for relation in _pointing_at_customers():
-            column = relation.field.name
-            rows_of = relation.related_model._default_manager.filter(**{column: dropped})
-            if relation.related_model is Task:
-                # One open task per person and reason: what both have stays with the dropped one.
-                taken = Task.objects.filter(customer=kept, done_at__isnull=True).values("reason")
-                rows_of = rows_of.exclude(done_at__isnull=True, reason__in=taken)
-            ids = [str(pk) for pk in rows_of.values_list("pk", flat=True)]
+        for label, relation in _pointing_at_customers().items():
+            ids = [str(pk) for pk in _free_to_move(relation, kept=kept, dropped=dropped).values_list("pk", flat=True)]
             if ids:
-                relation.related_model._default_manager.filter(pk__in=ids).update(**{column: kept})
-                moved[f"{relation.related_model._meta.label}.{column}"] = ids
-        filled = {}
-        for field in ("name", "email", "address", "notes"):
-            if not getattr(kept, field) and getattr(dropped, field):
-                setattr(kept, field, getattr(dropped, field))
-                filled[field] = getattr(dropped, field)
-        kept.save()
+                relation.related_model._default_manager.filter(pk__in=ids).update(**{relation.field.name: kept})
+                moved[label] = ids
+        filled = {
+            field: getattr(dropped, field)
+            for field in ("name", "email", "address", "notes", "phone")
+            if not getattr(kept, field) and getattr(dropped, field)
+        }
+        if "phone" in filled:  # a number is one customer's, so it is handed over
+            filled["phone_raw"] = dropped.phone_raw
+            dropped.phone, dropped.phone_raw = None, ""
         dropped.merged_into = kept
-        dropped.save(update_fields=["merged_into"])
+        dropped.save(update_fields=["merged_into", "phone", "phone_raw"])
+        for field, value in filled.items():
+            setattr(kept, field, value)
+        kept.save(update_fields=list(filled))
         merge = CustomerMerge.objects.create(
             business=business, kept=kept, dropped=dropped, moved=moved, filled=filled, merged_by=actor, merged_at=now
         )
         note(
-            business=business, customer=kept, verb=Verb.MERGED, text=f"Merged with {dropped}.", now=now, actor=actor,
+            business=business, customer=kept, verb=Verb.MERGED, text=f"Merged with {shown}.", now=now, actor=actor,
             about=f"merge:{merge.pk}",
         )  # fmt: skip
     return merge
@@ -149,25 +177,61 @@ def undo_merge(*, merge: CustomerMerge, actor: User | None, now: datetime) -> No
         claimed = CustomerMerge.objects.filter(pk=merge.pk, undone_at__isnull=True).update(undone_at=now)
         if not claimed:
             raise Refused("This merge was undone already.")
-        relations = {f"{r.related_model._meta.label}.{r.field.name}": r for r in _pointing_at_customers()}
-        for label, ids in merge.moved.items():
-            relation = relations[label]
-            relation.related_model._default_manager.filter(pk__in=ids).update(**{relation.field.name: merge.dropped})
-        Customer.objects.filter(pk=merge.dropped_id).update(merged_into=None)
-        kept = Customer.objects.get(pk=merge.kept_id)
-        taken_back = [field for field, value in merge.filled.items() if getattr(kept, field) == value]
-        for field in taken_back:
-            setattr(kept, field, "")
-        kept.save(update_fields=taken_back)
+        kept, dropped = _locked_pair(merge.kept, merge.dropped)
+        if kept.merged_into_id:
+            raise Refused("The two have been merged with a third customer since. Undo that first.")
+        try:
+            with transaction.atomic():
+                _take_apart(merge, kept=kept, dropped=dropped)
+        except IntegrityError as error:
+            raise Refused("This merge cannot be undone any more: what came in since stands in the way.") from error
         note(
-            business=kept.business, customer=kept, verb=Verb.MERGED, text=f"Merge with {merge.dropped} undone.", now=now,
+            business=kept.business, customer=kept, verb=Verb.MERGED, text=f"Merge with {dropped} undone.", now=now,
             actor=actor,
         )  # fmt: skip
 
 
-def _pointing_at_customers() -> list[models.ForeignObjectRel]:
-    """Every relation to Customer except those of the merge itself."""
-    return [r for r in Customer._meta.related_objects if r.related_model not in (Customer, CustomerMerge)]
+def _take_apart(merge: CustomerMerge, *, kept: Customer, dropped: Customer) -> None:
+    relations = _pointing_at_customers()
+    for label, ids in merge.moved.items():
+        relation = relations[label]
+        relation.related_model._default_manager.filter(pk__in=ids).update(**{relation.field.name: dropped})
+    taken_back = [field for field, value in merge.filled.items() if getattr(kept, field) == value]
+    for field in taken_back:
+        setattr(kept, field, None if field == "phone" else "")
+    kept.save(update_fields=taken_back)
+    dropped.merged_into = None
+    dropped.phone = merge.filled.get("phone", dropped.phone)
+    dropped.phone_raw = merge.filled.get("phone_raw", dropped.phone_raw)
+    dropped.save(update_fields=["merged_into", "phone", "phone_raw"])
+
+
+def _locked_pair(kept: Customer, dropped: Customer) -> tuple[Customer, Customer]:
+    """Both as they stand now that it is their turn. Locked in one order, so two merges cannot block each other."""
+    pair = Customer.objects.select_for_update(of=("self",), no_key=True).filter(pk__in=[kept.pk, dropped.pk])
+    by_id = {row.pk: row for row in pair.order_by("pk")}
+    return by_id[kept.pk], by_id[dropped.pk]
+
+
+def _pointing_at_customers() -> dict[str, models.ForeignObjectRel]:
+    """Every relation to Customer by table and column, except those of the merge itself."""
+    return {
+        f"{relation.related_model._meta.label}.{relation.field.name}": relation
+        for relation in Customer._meta.related_objects
+        if relation.related_model not in (Customer, CustomerMerge)
+    }
+
+
+def _free_to_move(relation: models.ForeignObjectRel, *, kept: Customer, dropped: Customer) -> models.QuerySet[Any]:
+    """Rows of `dropped` that no row of `kept` stands against, by the table's own unique constraints."""
+    manager, column = relation.related_model._default_manager, relation.field.name
+    found = manager.filter(**{column: dropped})
+    for constraint in relation.related_model._meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint) and column in constraint.fields:
+            rest = {name: models.OuterRef(name) for name in constraint.fields if name != column}
+            when = constraint.condition or models.Q()
+            found = found.exclude(when & models.Q(models.Exists(manager.filter(when, **{column: kept}, **rest))))
+    return found
 
 
 # --- Conversations -------------------------------------------------------------------------------------------------
@@ -184,8 +248,8 @@ class ReceivedText:
 def receive_text(
     *, business: Business, phone: str, our_number: str, body: str, provider_sid: str, now: datetime, raw_phone: str = ""
 ) -> ReceivedText:
-    """Keep a text somebody sent us: customer, thread and message. The thread row stays locked until the caller commits,
-    so the turns of one person are taken one after another."""
+    """Keep a text somebody sent us: customer, thread and message. It is their turn until the caller commits, so the
+    texts of one person are answered one after another."""
     customer, is_new = remember_customer(business=business, phone=phone, raw=raw_phone)
     conversation = _locked_thread(business=business, customer=customer, phone=phone, our_number=our_number, now=now)
     message = Message(
@@ -216,7 +280,8 @@ def _locked_thread(
     conversation = rows.first(Conversation, where, who, lock=True)
     if conversation is None:
         if not our_number:
-            our_number = business.numbers.values_list("e164", flat=True).first() or ""
+            number = rows.first(PhoneNumber, "business_id = %s", [business.pk], order="created_at, id")
+            our_number = number.e164 if number else ""
         conversation = Conversation(
             business=business, customer=customer, channel=Channel.SMS, their_address=phone, our_number=our_number,
             created_at=now, last_message_at=now,
@@ -257,6 +322,7 @@ def reply_as_staff(*, conversation: Conversation, body: str, user: User, now: da
     Raises CannotSend with the reason; nothing is changed then.
     """
     with transaction.atomic():
+        take_turn(conversation.customer)
         conversation = Conversation.objects.select_for_update(of=("self",), no_key=True).get(pk=conversation.pk)
         message = queue_message(
             business=conversation.business, customer=conversation.customer, conversation=conversation, body=body,
@@ -273,6 +339,7 @@ def tell_customer(
     """Text a customer something they should know. If the door says no, the reason stands on the timeline instead."""
     with transaction.atomic(savepoint=False):
         try:
+            take_turn(customer)
             conversation = open_thread(business=customer.business, customer=customer, now=now)
             return queue_message(
                 business=customer.business, customer=customer, conversation=conversation, body=body, author=author,
@@ -295,6 +362,40 @@ def mark_answered(*, conversation: Conversation, user: User, now: datetime) -> N
             business=conversation.business, customer=conversation.customer, verb=Verb.NOTE, now=now, actor=user,
             text=f"{user.get_short_name()} marked the conversation as answered.", about=f"conversation:{conversation.pk}",
         )  # fmt: skip
+
+
+def requeue_message(*, message: Message, actor: User, now: datetime) -> None:
+    """Send a text again that failed, or of which nobody knows whether it arrived. Raises Refused with the reason.
+
+    It is the same row and goes through the door anew: consent, quiet hours, the day's budget. What became of the first
+    try stays in the audit. Two people who ask at once send one text.
+    """
+    with transaction.atomic():
+        if message.customer is not None:
+            take_turn(message.customer)
+        plan = recheck(message, now=now)
+        if plan.due_at is None:
+            raise Refused(plan.sentence)
+        tried = Message.objects.filter(pk=message.pk, status__in=[MessageStatus.FAILED, MessageStatus.UNKNOWN])
+        before = tried.values("status", "error", "error_code", "provider_sid", "sent_at").first()
+        claimed = tried.update(
+            status=MessageStatus.QUEUED, due_at=plan.due_at, delay_reason="" if plan.due_at <= now else plan.sentence[:200],
+            sent_via=SentVia.API, attempts=0, claimed_at=None, sent_at=None, provider_sid="", error="", error_code="",
+        )  # fmt: skip
+        if before is None or not claimed:
+            raise Refused("Only a text that failed, or of which it is not known whether it arrived, can be sent again.")
+        cost = sms_cost_micros(plan.count.segments)
+        if not limits.spend(business=message.business, meter=Meter.SMS, micros=cost, now=now, capped=message.audience == Audience.CUSTOMER):
+            raise Refused("Can't send: today's budget for texts is used up.")
+        note(
+            business=message.business, customer=message.customer, verb=Verb.NOTE, now=now, actor=actor,
+            text=f"{actor.get_short_name()} had a text sent again: “{message.body[:120]}”", about=f"message:{message.pk}",
+        )  # fmt: skip
+        audit(
+            business=message.business, actor=actor, action="text sent again", target=f"message {message.pk}", now=now,
+            changes={name: [str(value or ""), MessageStatus.QUEUED if name == "status" else ""] for name, value in before.items()},
+        )  # fmt: skip
+        announce(due_at=plan.due_at, now=now)
 
 
 # --- Consent, by people ----------------------------------------------------------------------------------------------

@@ -10,18 +10,19 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from booking import queries as calendar
 from booking.enums import UPCOMING, AppointmentStatus
 from booking.models import Appointment
 from crm import messaging
-from crm.api_auth import HasApiKey
+from crm.api_auth import HasApiKey, OpenOrApiKey
 from crm.api_errors import Conflict
 from crm.api_fields import active, business_named, read_phone
 from crm.enums import Author, MessageKind, TaskReason
@@ -29,7 +30,7 @@ from crm.idempotency import DifferentRequest, IdempotentPosts, claim
 from crm.models import ApiKey, Business, Customer
 from crm.phones import PhoneError, parse
 from crm.scoping import every_business, only
-from crm.services import tell_customer
+from crm.services import find_customer, tell_customer
 from leads import services
 from leads.enums import LeadSource
 from leads.intent import read_intent
@@ -62,7 +63,7 @@ _HANDOFFS = {
 class LeadView(IdempotentPosts):
     """Book the next free slot."""
 
-    permission_classes = [AllowAny]
+    permission_classes = [OpenOrApiKey]
     scope = "lead"
 
     @extend_schema(request=LeadIn, responses=LeadOut, auth=[{"ApiKey": []}, {}])
@@ -113,14 +114,11 @@ class LeadView(IdempotentPosts):
         )
 
 
+@extend_schema_view(post=extend_schema(request=LeadIn, responses=ProposeOut, auth=[{"ApiKey": []}, {}]))
 class ProposeView(LeadView):
     """Offer the next free slot by text. It is held for the business's hold time; nothing is booked yet."""
 
     scope = "lead/propose"
-
-    @extend_schema(request=LeadIn, responses=ProposeOut, auth=[{"ApiKey": []}, {}])
-    def post(self, request: Request) -> Response:
-        return super().post(request)
 
     def book_or_offer(self, lead: services.Lead, draft: Draft) -> dict[str, Any]:
         now = timezone.now()
@@ -140,7 +138,7 @@ class ProposeView(LeadView):
 class SmsCallbackView(IdempotentPosts):
     """Pass on what a customer answered to an offer, from a texting provider of your own."""
 
-    permission_classes = [AllowAny]
+    permission_classes = [OpenOrApiKey]
 
     @extend_schema(request=CallbackIn, responses=CallbackOut, auth=[{"ApiKey": []}, {}])
     def post(self, request: Request) -> Response:
@@ -162,7 +160,12 @@ class SmsCallbackView(IdempotentPosts):
                 kind = MessageKind.APPOINTMENT if answer.appointment else MessageKind.OFFER
                 tell_customer(customer=answer.lead.customer, body=answer.text, kind=kind, about=answer.about, now=now)
             return self.shown(answer)
-        if reply in (Reply.OTHER_TIME, Reply.NO):
+        if reply == Reply.NO:
+            answer = services.decline(proposal=proposal, now=now)
+            if answer.is_new:
+                tell_customer(customer=answer.lead.customer, body=answer.text, kind=MessageKind.CHAT, about=answer.about, now=now)
+            return {"status": "DECLINED"} if answer.outcome == Outcome.DECLINED else {"status": "HANDOFF", "reason": "cancel"}
+        if reply == Reply.OTHER_TIME:
             # The documented answer: a person takes it from here, and the offer stands until its hold runs out.
             services.hand_over(
                 lead=proposal.lead, reason=TaskReason.WANTS_RESCHEDULE, now=now,
@@ -187,15 +190,14 @@ class SmsCallbackView(IdempotentPosts):
 class ChatInboundView(IdempotentPosts):
     """A customer's first words, relayed: the business is found by who writes, then by its short name in the text."""
 
-    permission_classes = [AllowAny]
+    permission_classes = [OpenOrApiKey]
 
     @extend_schema(request=ChatIn, responses=ChatInboundOut, auth=[{"ApiKey": []}, {}])
     def post(self, request: Request) -> Response:
         body = ChatIn(data=request.data)
         body.is_valid(raise_exception=True)
         raw, text = body.validated_data["from_phone"], body.validated_data["text"]
-        _must_be_a_phone(raw)
-        business = _business_of_chat(request, raw, text)
+        business = _business_of_chat(request, _phone_of_chat(request, raw), text)
         answer: dict[str, Any] = {"status": "HANDOFF", "tenant_id": None, "service": None, "proposal_id": None, "message": None}
         if business is None:
             return Response(answer | {"message": "Could not determine tenant or service."})
@@ -203,7 +205,7 @@ class ChatInboundView(IdempotentPosts):
         phone = read_phone(raw, business=business, field="from_phone")
         with transaction.atomic(), only(business):
             answer["tenant_id"] = business.slug
-            found = services.recognise_services(business=business, text=_without_slug(text, business))
+            found = services.recognise_services(calendar.active_services(business), text=_without_slug(text, business))
             if len(found) != 1:
                 message = "Could not determine tenant or service."
                 if found:
@@ -222,15 +224,14 @@ class ChatInboundView(IdempotentPosts):
 class ChatReplyView(IdempotentPosts):
     """A customer's answer, relayed, to the latest offer made to their number."""
 
-    permission_classes = [AllowAny]
+    permission_classes = [OpenOrApiKey]
 
     @extend_schema(request=ChatIn, responses=ChatReplyOut, auth=[{"ApiKey": []}, {}])
     def post(self, request: Request) -> Response:
         body = ChatIn(data=request.data)
         body.is_valid(raise_exception=True)
         raw, text = body.validated_data["from_phone"], body.validated_data["text"]
-        _must_be_a_phone(raw)
-        proposal = _latest_proposal_to(request, raw)
+        proposal = _latest_proposal_to(request, _phone_of_chat(request, raw))
         answer: dict[str, Any] = {"status": "HANDOFF", "job_id": None, "proposal_id": None, "message": None}
         if proposal is None:
             return Response(answer | {"message": "No active proposal found."})
@@ -325,25 +326,27 @@ def _may_speak_for(request: Request, business: Business) -> bool:
 
 def _is_theirs(proposal: Proposal, raw: str) -> bool:
     try:
-        return parse(raw, region=proposal.business.region).e164 == proposal.customer.phone
+        phone = parse(raw, region=proposal.business.region).e164
     except PhoneError:
         return False
+    with only(proposal.business):
+        return find_customer(business=proposal.business, phone=phone) == proposal.customer
 
 
-def _must_be_a_phone(raw: str) -> None:
-    """Before a business is known, so by the widest reading: as written, or as a US number."""
+def _phone_of_chat(request: Request, raw: str) -> str:
+    """E.164, as written in the country of the key's business; without a key as written in full, or as in the US."""
+    business = request.auth.business if isinstance(request.auth, ApiKey) else None
     try:
-        parse(raw, region="US")
+        return parse(raw, region=business.region if business else "US").e164
     except PhoneError as error:
         raise serializers.ValidationError({"from_phone": [str(error)]}) from error
 
 
-def _business_of_chat(request: Request, raw: str, text: str) -> Business | None:
+def _business_of_chat(request: Request, phone: str, text: str) -> Business | None:
     """The key's business; else the one open-intake business that knows this number; else the one the text names."""
     if isinstance(request.auth, ApiKey):
         return request.auth.business
     with every_business():
-        phone = parse(raw, region="US").e164
         knowing = Business.objects.filter(open_intake=True, pk__in=Customer.objects.filter(phone=phone).values("business_id"))[:2]
         found = list(knowing)
     if len(found) == 1:
@@ -356,10 +359,10 @@ def _without_slug(text: str, business: Business) -> str:
     return " ".join(word for word in text.split() if word.lower().strip(".,!?;:") != business.slug)
 
 
-def _latest_proposal_to(request: Request, raw: str) -> Proposal | None:
-    phone = parse(raw, region="US").e164
+def _latest_proposal_to(request: Request, phone: str) -> Proposal | None:
     with every_business():
-        rows = Proposal.objects.filter(customer__phone=phone).select_related("business", "customer__business", "lead__business", "appointment")
+        theirs = Q(customer__phone=phone) | Q(customer__merged__phone=phone)  # or the number of one merged into them
+        rows = Proposal.objects.filter(theirs).select_related("business", "customer__business", "lead__business", "appointment")
         if isinstance(request.auth, ApiKey):
             rows = rows.filter(business=request.auth.business)
         else:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from booking import catalogue
 from booking import queries as calendar
 from booking import services as booking
-from booking.enums import UPCOMING
+from booking.enums import UPCOMING, AppointmentStatus
 from booking.models import Appointment, Service
 from booking.services import CannotMove, NoSlot, Request, SlotTaken
 from booking.when import Wanted, read_when
 from booking.wording import say_slot, say_when_long
 from crm import consent, messaging, rows
 from crm.enums import ConsentSource, TaskReason, Verb
-from crm.models import Business, Customer
+from crm.models import Business, Customer, Task
 from crm.phones import Phone, pretty
-from crm.services import add_task, remember_customer
+from crm.services import add_task, remember_customer, take_turn
 from crm.timeline import note
 from leads.enums import IntakeStatus, LeadSource, ProposalStatus
 from leads.models import Lead, Proposal
@@ -108,9 +109,9 @@ def find_service(*, business: Business, text: str) -> Service | None:
     return next(service for service in offered if service.pk == entry.id) if entry else None
 
 
-def recognise_services(*, business: Business, text: str) -> list[Service]:
-    """The services free text speaks of, best first; more than one means: ask."""
-    by_id = {service.pk: service for service in calendar.active_services(business)}
+def recognise_services(offered: Iterable[Service], *, text: str) -> list[Service]:
+    """Which of these services free text speaks of, best first; more than one means: ask."""
+    by_id = {service.pk: service for service in offered}
     return [by_id[match.service.id] for match in catalogue.match(text, calendar.catalogue(by_id.values()))]
 
 
@@ -144,8 +145,8 @@ def offer_slot(
     if lead.service is None:
         return _needs_dispatch(lead, now=now)
     with transaction.atomic(savepoint=False):
-        _take_turn(lead.customer)
-        _close_open_offers(customer=lead.customer, now=now, status=ProposalStatus.REPLACED)
+        take_turn(lead.customer)
+        _close_open_offer(lead.customer, now=now)
         held = None
         reason = ""
         wish = wanted
@@ -187,20 +188,23 @@ def answer_offer(*, proposal: Proposal, text: str, now: datetime) -> Answer:
 
 
 def accept(*, proposal: Proposal, now: datetime) -> Answer:
-    """They said yes: that slot is booked, once. If it has gone meanwhile the next one is offered, never booked unasked."""
+    """They said yes: that slot is booked, once. If it has gone meanwhile the next one is offered, never booked unasked.
+
+    A yes to an offer that a later one has overtaken counts too while its time is free; but what was agreed since stands.
+    """
     with transaction.atomic(savepoint=False):
         proposal = _locked(proposal)
-        lead = proposal.lead
-        if proposal.status == ProposalStatus.CONFIRMED:
-            assert lead.appointment is not None
+        lead, job, held = proposal.lead, proposal.lead.appointment, proposal.appointment
+        if job is not None and _is_agreed(proposal, job):
             return Answer(
-                outcome=Outcome.BOOKED, text=_confirmed_text(lead, lead.appointment), lead=lead, proposal=proposal,
-                appointment=lead.appointment, is_new=False,
+                outcome=Outcome.BOOKED, text=_confirmed_text(lead, job), lead=lead, proposal=proposal, appointment=job,
+                is_new=False,
             )  # fmt: skip
-        held = proposal.appointment
-        job = lead.appointment
+        if proposal.status == ProposalStatus.CONFIRMED:  # and cancelled since: a yes of long ago books nothing
+            return offer_slot(lead=lead, now=now)
+        moves = job is not None and job.status in UPCOMING
         try:
-            if job is not None and job.pk != held.pk and job.status in UPCOMING:
+            if job is not None and moves:
                 booking.move_to_slot_of(appointment=job, hold=held, now=now)
             else:
                 job = held
@@ -208,21 +212,30 @@ def accept(*, proposal: Proposal, now: datetime) -> Answer:
         except (SlotTaken, CannotMove):
             _close(proposal, status=ProposalStatus.REPLACED, now=now)
             return offer_slot(lead=lead, now=now, key="offer_late")
+        if proposal.status != ProposalStatus.OPEN:
+            _close_open_offer(lead.customer, now=now, of=lead)
         _close(proposal, status=ProposalStatus.CONFIRMED, now=now)
-        return _booked(lead, job, now=now, proposal=proposal)
+        return _booked(lead, job, now=now, proposal=proposal, moved=moves)
+
+
+def _is_agreed(proposal: Proposal, job: Appointment) -> bool:
+    """Whether a yes to this offer says nothing new: it was accepted before, or another time was settled since."""
+    if proposal.status == ProposalStatus.CONFIRMED:
+        return job.status in UPCOMING or job.status == AppointmentStatus.COMPLETED
+    settled = (AppointmentStatus.SCHEDULED, AppointmentStatus.CONFIRMED)
+    return proposal.status != ProposalStatus.OPEN and job.status in settled
 
 
 def offer_another(*, proposal: Proposal, now: datetime, wanted: Wanted | None = None) -> Answer:
     """Another time: the one that was held is free again, and the next later slot (or the one they named) is held."""
     with transaction.atomic(savepoint=False):
         proposal = _locked(proposal)
-        if proposal.status == ProposalStatus.CONFIRMED:
-            assert proposal.lead.appointment is not None
-            booking.ask_to_reschedule(appointment=proposal.lead.appointment, now=now)
+        offered, job = proposal.appointment, proposal.lead.appointment
+        if proposal.status == ProposalStatus.CONFIRMED and job is not None and job.status in UPCOMING:
+            booking.ask_to_reschedule(appointment=job, now=now)
+            offered = job
         # “Another time” is not the same hour a little later.
-        after = None if wanted is not None else proposal.appointment.ends_at - timedelta(seconds=1)
-        _close(proposal, status=ProposalStatus.REPLACED, now=now)
-        booking.release_hold(appointment=proposal.appointment)
+        after = None if wanted is not None else offered.ends_at - timedelta(seconds=1)
         return offer_slot(lead=proposal.lead, now=now, after=after, wanted=wanted)
 
 
@@ -230,18 +243,42 @@ def decline(*, proposal: Proposal, now: datetime) -> Answer:
     """They pass: the slot is free again and nothing is booked."""
     with transaction.atomic(savepoint=False):
         proposal = _locked(proposal)
-        lead = proposal.lead
+        lead, job = proposal.lead, proposal.lead.appointment
         text = say("declined", lang=lead.business.language, business=lead.business.name)
         if proposal.status != ProposalStatus.OPEN:
+            if job is not None and job.status in UPCOMING:
+                return _may_want_to_cancel(lead, job, proposal=proposal, now=now)
             return Answer(outcome=Outcome.DECLINED, text=text, lead=lead, proposal=proposal, is_new=False)
         _close(proposal, status=ProposalStatus.DECLINED, now=now)
         booking.release_hold(appointment=proposal.appointment)
-        _touch(lead, status=IntakeStatus.DECLINED, now=now)
+        if job is not None and job.status in UPCOMING:
+            # Only the other time was turned down; what was booked before still is.
+            text = say(
+                "kept", lang=lead.business.language, business=lead.business.name, service=_shown(lead, job.service_name),
+                slot=_slot_text(job, lead.business.language),
+            )  # fmt: skip
+            _touch(lead, status=IntakeStatus.BOOKED, now=now)
+        else:
+            _touch(lead, status=IntakeStatus.DECLINED, now=now)
         note(
             business=lead.business, customer=lead.customer, verb=Verb.DECLINED, now=now, about=f"proposal:{proposal.pk}",
             text=f"Passed on {proposal.appointment.service_name} {_slot_text(proposal.appointment)}.",
         )  # fmt: skip
     return Answer(outcome=Outcome.DECLINED, text=text, lead=lead, proposal=proposal)
+
+
+def _may_want_to_cancel(lead: Lead, job: Appointment, *, proposal: Proposal, now: datetime) -> Answer:
+    """“No” when the offer was accepted long ago. A job is never cancelled on a guess: a person calls."""
+    is_new = _ask_a_person(
+        lead, reason=TaskReason.WANTS_CANCEL, now=now,
+        title=f"Call {_who(lead.customer)}: they may want to cancel {_slot_text(job)}.",
+    )  # fmt: skip
+    lang = lead.business.language
+    text = say(
+        "still_booked", lang=lang, business=lead.business.name, service=_shown(lead, job.service_name),
+        slot=_slot_text(job, lang),
+    )  # fmt: skip
+    return Answer(outcome=Outcome.HANDOFF, text=text, lead=lead, proposal=proposal, appointment=job, is_new=is_new)
 
 
 def clarify(*, proposal: Proposal) -> Answer:
@@ -263,11 +300,11 @@ def start_reschedule(*, appointment: Appointment, now: datetime, wanted: Wanted 
 
 
 def hand_over(*, lead: Lead, reason: TaskReason, title: str, now: datetime) -> None:
-    """The assistant must not decide this: a person gets it on the list, and the owner a text."""
+    """The assistant must not decide this: a person gets it on the list, and the owner a text, once."""
     with transaction.atomic():
-        add_task(business=lead.business, customer=lead.customer, reason=reason, title=title, now=now, about=f"lead:{lead.pk}")
+        take_turn(lead.customer)
+        _ask_a_person(lead, reason=reason, title=title, now=now)
         _touch(lead, status=IntakeStatus.HANDOFF, now=now)
-        messaging.alert_owner(business=lead.business, body=title, now=now, customer=lead.customer, about=f"lead:{lead.pk}")
 
 
 def latest_proposal(*, business: Business, customer: Customer) -> Proposal | None:
@@ -283,6 +320,16 @@ def latest_proposal(*, business: Business, customer: Customer) -> Proposal | Non
 # --- Inside ------------------------------------------------------------------------------------------------------------
 
 
+def _ask_a_person(lead: Lead, *, reason: TaskReason, title: str, now: datetime) -> bool:
+    """False when it is on the list about this request already: then the owner knows."""
+    about = f"lead:{lead.pk}"
+    on_the_list = Task.objects.for_business(lead.business).open().filter(reason=reason, about=about).exists()
+    add_task(business=lead.business, customer=lead.customer, reason=reason, title=title, now=now, about=about)
+    if not on_the_list:
+        _tell_owner(lead, title, now=now)
+    return not on_the_list
+
+
 def _request(lead: Lead, *, address: str) -> Request:
     assert lead.service is not None
     return Request(
@@ -291,12 +338,15 @@ def _request(lead: Lead, *, address: str) -> Request:
     )  # fmt: skip
 
 
-def _booked(lead: Lead, appointment: Appointment, *, now: datetime, proposal: Proposal | None = None) -> Answer:
+def _booked(
+    lead: Lead, appointment: Appointment, *, now: datetime, proposal: Proposal | None = None, moved: bool = False
+) -> Answer:
     lead.appointment = appointment
     _touch(lead, status=IntakeStatus.BOOKED, now=now)
+    what = f"{_shown(lead, appointment.service_name)}, {_who(lead.customer)}"
     messaging.alert_owner(
         business=lead.business, now=now, customer=lead.customer, about=f"appointment:{appointment.pk}",
-        body=f"New job: {_shown(lead, appointment.service_name)}, {_who(lead.customer)}, {_slot_text(appointment)}."
+        body=f"{'Moved' if moved else 'New job'}: {what}, {_slot_text(appointment)}."
         + (f" {appointment.address}" if appointment.address else ""),
     )  # fmt: skip
     return Answer(
@@ -314,17 +364,25 @@ def _needs_dispatch(lead: Lead, *, now: datetime, reason: str = "", key: str = "
             about=f"lead:{lead.pk}",
         )  # fmt: skip
         _touch(lead, status=IntakeStatus.NEEDS_DISPATCH, now=now)
-        messaging.alert_owner(business=lead.business, body=title, now=now, customer=lead.customer, about=f"lead:{lead.pk}")
+        _tell_owner(lead, title, now=now)
     service = _shown(lead, lead.service.name if lead.service else lead.asked_for or "that")
     text = say(key, lang=lead.business.language, business=lead.business.name, service=service)
     return Answer(outcome=Outcome.NEEDS_DISPATCH, text=text, lead=lead)
 
 
-def _close_open_offers(*, customer: Customer, now: datetime, status: ProposalStatus) -> None:
-    """At most one, says the constraint."""
+def _tell_owner(lead: Lead, title: str, *, now: datetime) -> None:
+    """The task's words by text; for a health business without what was asked for, which is on the Leads page."""
+    if lead.business.private_health:
+        title = f"Please call {_who(lead.customer)}. Their request is under Leads."
+    messaging.alert_owner(business=lead.business, body=title, now=now, customer=lead.customer, about=f"lead:{lead.pk}")
+
+
+def _close_open_offer(customer: Customer, *, now: datetime, of: Lead | None = None) -> None:
+    """Another offer takes its place (only if it is one `of` that request). There is at most one, says the constraint."""
     open_one = rows.first(Proposal, "customer_id = %s AND status = %s", [customer.pk, ProposalStatus.OPEN.value])
-    if open_one is not None:
-        _close(open_one, status=status, now=now)
+    if open_one is not None and of in (None, open_one.lead):
+        open_one.business = customer.business
+        _close(open_one, status=ProposalStatus.REPLACED, now=now)
         booking.release_hold(appointment=open_one.appointment)
 
 
@@ -333,16 +391,10 @@ def _close(proposal: Proposal, *, status: ProposalStatus, now: datetime) -> None
     rows.update(proposal, "status", "answered_at")
 
 
-def _take_turn(customer: Customer) -> None:
-    """Offers and answers of one person are taken one after another. Always locked before anything else of theirs."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM crm_customer WHERE id = %s FOR NO KEY UPDATE", [customer.pk])
-
-
 def _locked(proposal: Proposal) -> Proposal:
     """The proposal as it stands now that it is our turn, with everything around it. Two queries."""
     business, customer = proposal.business, proposal.customer
-    _take_turn(customer)
+    take_turn(customer)
     proposal = (
         Proposal.objects.for_business(business)
         .select_related("appointment", "lead__service", "lead__appointment")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db import connection
+
 from booking import queries as calendar
 from booking.models import Service
 from booking.when import Wanted, read_when
@@ -29,6 +31,13 @@ REMEMBERS: Final = timedelta(minutes=30)  # what was said before belongs to the 
 MAX_ANSWERS: Final = 12  # within REMEMBERS, before we suspect another machine
 CANCEL_APPOINTMENT: Final = re.compile(r"\b(?:cancel|cancelar)\b.{0,30}\b(?:appointment|appt|booking|visit|job|cita)\b|\b(?:appointment|appt|cita)\b.{0,20}\bcancel", re.IGNORECASE)
 MOVE_APPOINTMENT: Final = re.compile(r"\bre-?\s?schedul|\b(?:change|move)\b.{0,20}\b(?:time|appointment|appt|booking)\b|\bcambiar\b.{0,20}\b(?:hora|cita)\b", re.IGNORECASE)
+# The end of a talk, in any mix: “ok thank you!”, “great, see you then 👍”.
+_PLEASANTRY: Final = re.compile(
+    r"\W*(?:(?:thanks?|thank you|thx|ty|tysm|so much|very much|a lot|ok|okay|k|great|perfect|awesome|cool|nice|got it|sounds good"
+    r"|will do|see (?:you|u|ya)(?: (?:then|soon|there))?|bye|you too|no problem|np|(?:muchas )?gracias|perfecto|vale|listo"
+    r"|muy bien|hasta (?:luego|entonces|pronto))\b\W*)+|[^\w?]+",
+    re.IGNORECASE,
+)
 NEGATED: Final = re.compile(r"\b(?:don'?t|do not|no)\s+(?:\w+\s+){0,2}(?:cancel|reschedul|move|change)", re.IGNORECASE)
 
 
@@ -55,12 +64,15 @@ def answer(
     if before.our_answers >= MAX_ANSWERS:
         return call_a_person(business=business, customer=customer, conversation=conversation, body=body, now=now, silent=True)
     wanted = read_when(body, now=now, zone=business.time_zone)
-    found = leads.recognise_services(business=business, text=body)
+    offered = calendar.active_services(business)
+    found = leads.recognise_services(offered, text=body)
     if not found and wanted is not None and open_proposal is None:
         # “tuesday after 3” completes what they asked for a moment ago.
-        found = leads.recognise_services(business=business, text=" ".join(before.their_words))
+        found = leads.recognise_services(offered, text=" ".join(before.their_words))
     if len(found) == 1:
-        return offer(business=business, customer=customer, service=found[0], words=body, now=now, wanted=wanted)
+        return offer(business=business, conversation=conversation, service=found[0], words=body, now=now, wanted=wanted)
+    if len(found) > 1 and business.private_health:
+        return Said(reason="more than one service fits", text=say("more", lang=business.language, business=business.name))
     if len(found) > 1:
         options = say("or", lang=business.language).join(service.name for service in found[:3])
         text = say("which", lang=business.language, business=business.name, options=options)
@@ -68,29 +80,33 @@ def answer(
     if open_proposal is not None:
         text = leads.clarify(proposal=open_proposal).text
         return Said(reason="no answer to the open offer", text=text, about=f"proposal:{open_proposal.pk}")
+    if _PLEASANTRY.fullmatch(body):
+        return Said(reason="thanks, which ask for nothing", text=None)
     if may_read and llm.is_available(business=business, now=now):
         return Said(reason="left to the language model", text=None, still_waiting=True, needs_reading=True)
     if before.we_asked:
         return call_a_person(business=business, customer=customer, conversation=conversation, body=body, now=now)
-    return _ask(business)
+    return _ask(business, offered)
 
 
-def _ask(business: Business) -> Said:
+def _ask(business: Business, offered: list[Service]) -> Said:
     """Not understood: ask once what they need. The second time a person takes it from here."""
-    names = [service.name for service in calendar.active_services(business)[:2]]
+    names = [service.name for service in offered[:2]]
     examples = ""
-    if names:
+    if names and not business.private_health:
         examples = say("examples", lang=business.language, names=say("or", lang=business.language).join(names))
     text = say("ask", lang=business.language, business=business.name, examples=examples)
     return Said(reason="no service recognised", text=text)
 
 
 def offer(
-    *, business: Business, customer: Customer, service: Service, words: str, now: datetime, wanted: Wanted | None = None
+    *, business: Business, conversation: Conversation, service: Service, words: str, now: datetime, wanted: Wanted | None = None
 ) -> Said:
     """A lead is captured and its next free slot offered."""
-    assert customer.phone is not None
-    phone = Phone(e164=customer.phone, raw=customer.phone, is_valid=True, region=business.region, line_type="")
+    customer = conversation.customer
+    # The number they write from: after a merge the customer may be filed under another one, or under none.
+    number = conversation.their_address
+    phone = Phone(e164=number, raw=number, is_valid=True, region=business.region, line_type="")
     draft = leads.Draft(phone=phone, source=LeadSource.TEXT, name=customer.name, asked_for=words)
     lead = leads.capture_lead(business=business, draft=draft, service=service, now=now, customer=customer)
     made = leads.offer_slot(lead=lead, now=now, wanted=wanted)
@@ -103,7 +119,7 @@ def offer(
 
 def names_another_service(body: str, *, proposal: Proposal) -> bool:
     """“and my furnace on Tuesday?” is a new request, not an answer to the AC offer."""
-    found = leads.recognise_services(business=proposal.business, text=body)
+    found = leads.recognise_services(calendar.active_services(proposal.business), text=body)
     return bool(found) and all(service.pk != proposal.lead.service_id for service in found)
 
 
@@ -118,8 +134,9 @@ def call_a_person(
     )  # fmt: skip
     if silent:  # the owner was told when it began
         return Said(reason="many answers in a short time: maybe another machine", text=None, still_waiting=True)
+    said = ". Their text is in the Inbox." if business.private_health else f": {body[:200]}"
     messaging.alert_owner(
-        business=business, customer=customer, now=now, body=f"Please answer {who}: {body[:200]}",
+        business=business, customer=customer, now=now, body=f"Please answer {who}{said}",
         about=f"conversation:{conversation.pk}",
     )  # fmt: skip
     phone = say("call", lang=business.language, phone=business.public_phone) if business.public_phone else ""
@@ -136,15 +153,16 @@ class _Before:
 
 def _said_before(conversation: Conversation, *, message: Message, now: datetime) -> _Before:
     """The last half hour of this thread. One query."""
-    rows = list(
-        conversation.messages.filter(created_at__gt=now - REMEMBERS)
-        .exclude(pk=message.pk)
-        .order_by("created_at", "id")
-        .values_list("direction", "author", "kind", "body")[:40]
-    )
-    ours = [kind for direction, author, kind, _ in rows if direction == Direction.OUTBOUND and author == Author.ASSISTANT]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT direction, author, kind, body FROM crm_message WHERE conversation_id = %s AND created_at > %s AND id <> %s"
+            " ORDER BY created_at DESC, id DESC LIMIT 40",
+            [conversation.pk, now - REMEMBERS, message.pk],
+        )
+        said = cursor.fetchall()
+    ours = [kind for direction, author, kind, _ in said if direction == Direction.OUTBOUND and author == Author.ASSISTANT]
     return _Before(
-        their_words=[body for direction, _, _, body in rows if direction == Direction.INBOUND][-3:],
+        their_words=[body for direction, _, _, body in said if direction == Direction.INBOUND][2::-1],
         our_answers=len(ours),
         we_asked=MessageKind.CHAT in ours,
     )

@@ -9,6 +9,7 @@ that a support person can see why a text got the answer it got.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,6 +58,12 @@ class Turn:
     def lang(self) -> str:
         return self.business.language
 
+    @functools.cached_property
+    def open_proposal(self) -> Proposal | None:
+        """The offer that waits for an answer, as it was when the text came in."""
+        proposal = leads.latest_proposal(business=self.business, customer=self.customer)
+        return proposal if proposal is not None and proposal.status == ProposalStatus.OPEN else None
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -91,14 +98,15 @@ def opt_out(turn: Turn) -> Decision | None:
         now=turn.now, reference=f"message:{turn.message.pk}",
     )  # fmt: skip
     _note(turn, Verb.OPTED_OUT, f"Opted out of texts: “{words[:80]}”.")
-    proposal = _open_proposal(turn)
+    proposal = turn.open_proposal
     if proposal is not None:
         leads.decline(proposal=proposal, now=turn.now)
     if optout.is_bare_cancel(turn.body):
         _cancel_or_ask(turn)
-    _answered(turn)
     if optout.carrier_confirms(turn.body, turn.opt_out_type or None):
         return Decision(step=Step.OPT_OUT, reason=f"“{words[:80]}”; the carrier confirms it itself")
+    if consent.is_opted_out(turn.ledger_line):  # one confirmation, however often they say it
+        return Decision(step=Step.OPT_OUT, reason=f"“{words[:80]}”; had opted out before")
     text = say("opted_out", lang=turn.lang, business=turn.business.name)
     return Decision(step=Step.OPT_OUT, reason=f"“{words[:80]}”", text=text, kind=MessageKind.KEYWORD)
 
@@ -111,11 +119,9 @@ def opt_in_or_help(turn: Turn) -> Decision | None:
             words=turn.body.strip(), now=turn.now, reference=f"message:{turn.message.pk}",
         )  # fmt: skip
         _note(turn, Verb.OPTED_IN, "Agreed to service texts again.")
-        _answered(turn)
         text = None if turn.opt_out_type else say("opted_in", lang=turn.lang, business=turn.business.name)
         return Decision(step=Step.OPT_IN, reason="asked for texts again", text=text, kind=MessageKind.KEYWORD)
     if keyword == optout.Keyword.HELP:
-        _answered(turn)
         text = None if turn.opt_out_type else say("help", lang=turn.lang, business=turn.business.name, phone=_number(turn))
         return Decision(step=Step.HELP, reason="asked for help", text=text, kind=MessageKind.KEYWORD)
     return None
@@ -132,17 +138,29 @@ def silent_after_opt_out(turn: Turn) -> Decision | None:
     return Decision(step=Step.OPTED_OUT, reason="opted out earlier; only START brings texts back", still_waiting=True)
 
 
+def a_reaction(turn: Turn) -> Decision | None:
+    """“Liked “…””: the words are ours, quoted by their phone. The times and services in them ask for nothing."""
+    if not optout.is_reaction(turn.body):
+        return None
+    if turn.open_proposal is None or turn.conversation.human_answers(turn.now):
+        return Decision(step=Step.RECEPTIONIST, reason="a reaction to a text of ours")
+    answer = leads.clarify(proposal=turn.open_proposal)
+    return _decision(Step.OPEN_QUESTION, "a reaction to a text of ours, while an offer is open", answer)
+
+
 # --- 3: the open question ----------------------------------------------------------------------------------------------
 
 
 def open_question(turn: Turn) -> Decision | None:
     """An offered slot waits for an answer. Words that are no answer to it are left to the steps below."""
-    proposal = _open_proposal(turn)
+    proposal = turn.open_proposal
     if proposal is None:
         return None
     if read_reply(turn.body) == Reply.UNCLEAR:
         if _asks_to_cancel(turn.body):
             answer = leads.decline(proposal=proposal, now=turn.now)
+            if calendar.next_appointment(customer=turn.customer, now=turn.now) is not None:
+                return None  # they have a job as well, and that is what they want cancelled
             return _decision(Step.OPEN_QUESTION, "takes the request back", answer)
         if read_when(turn.body, now=turn.now, zone=turn.business.time_zone) is None:
             return None
@@ -232,7 +250,7 @@ def a_person_answers(turn: Turn) -> Decision | None:
 def the_receptionist(turn: Turn) -> Decision:
     said = receptionist.answer(
         business=turn.business, customer=turn.customer, conversation=turn.conversation, message=turn.message,
-        body=turn.body, now=turn.now, open_proposal=_open_proposal(turn),
+        body=turn.body, now=turn.now, open_proposal=turn.open_proposal,
     )  # fmt: skip
     return Decision(
         step=Step.READING if said.needs_reading else Step.RECEPTIONIST, reason=said.reason, text=said.text, kind=said.kind, about=said.about,
@@ -244,6 +262,7 @@ STEPS: Final[tuple[Callable[[Turn], Decision | None], ...]] = (
     opt_out,
     opt_in_or_help,
     silent_after_opt_out,
+    a_reaction,
     open_question,
     appointment_words,
     a_person_answers,
@@ -253,13 +272,6 @@ STEPS: Final[tuple[Callable[[Turn], Decision | None], ...]] = (
 
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
-
-
-def _open_proposal(turn: Turn) -> Proposal | None:
-    proposal = leads.latest_proposal(business=turn.business, customer=turn.customer)
-    if proposal is None or proposal.status != ProposalStatus.OPEN:
-        return None
-    return proposal
 
 
 def _decision(step: Step, reason: str, answer: leads.Answer) -> Decision:
@@ -313,12 +325,6 @@ def _asks_to_cancel(body: str) -> bool:
 
 def _asks_to_move(body: str) -> bool:
     return receptionist.MOVE_APPOINTMENT.search(body) is not None and not receptionist.NEGATED.search(body)
-
-
-def _answered(turn: Turn) -> None:
-    """Nobody has to come back to them."""
-    turn.conversation.waiting_since = None
-    turn.conversation.save(update_fields=["waiting_since"])
 
 
 def _note(turn: Turn, verb: Verb, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,11 +13,11 @@ from django.db import connection, transaction
 from twilio.twiml.messaging_response import MessagingResponse
 
 from booking.when import read_when
-from crm import consent, optout
-from crm.enums import Author, ConsentSource, MessageKind, MessageStatus, Verb
+from crm import consent, optout, phones, rows
+from crm.enums import Author, ConsentSource, Direction, MessageKind, MessageStatus, Verb
 from crm.keys import uuid7
 from crm.messaging import CannotSend, queue_message
-from crm.models import Business, Conversation, Message, PhoneNumber
+from crm.models import Business, Conversation, Message
 from crm.scoping import every_business, only
 from crm.services import receive_text
 from crm.timeline import note
@@ -35,11 +36,10 @@ READ_BY_RULES_AFTER: Final = timedelta(seconds=60)  # a text the model has not r
 
 
 def business_called(letter: TextLetter) -> Business | None:
-    """Whose number was texted; `business_id` in the (signed) address decides where one number serves several."""
-    if letter.business_slug:
-        return Business.objects.filter(slug=letter.business_slug).first()
-    number = PhoneNumber.objects.select_related("business").filter(e164=letter.to_number).first()
-    return number.business if number else None
+    """Whose number was texted; `business_id` (slug or UUID) in the signed address decides where one number serves several."""
+    if letter.business_id:
+        return Business.objects.filter(slug=letter.business_id).first() or _business_with_uuid(letter.business_id)
+    return rows.first(Business, "id = (SELECT business_id FROM crm_phonenumber WHERE e164 = %s)", [letter.to_number])
 
 
 def receive_letter(letter: TextLetter, *, business: Business | None, now: datetime) -> str:
@@ -50,10 +50,21 @@ def receive_letter(letter: TextLetter, *, business: Business | None, now: dateti
         if receipt_id is None:
             return InboundEvent.objects.values_list("answer", flat=True).get(kind=EventKind.SMS, sid=letter.sid)
         if business is None:
-            _close(receipt_id, step=Step.NO_BUSINESS, reason=f"no business has the number {letter.to_number}", answer=NO_ANSWER)
+            called = letter.business_id or f"the number {letter.to_number}"
+            _close(receipt_id, step=Step.NO_BUSINESS, reason=f"no business has {called}", answer=NO_ANSWER)
+            return NO_ANSWER
+        if not phones.is_e164(letter.from_number) and not phones.is_short_code(letter.from_number):
+            _close(receipt_id, step=Step.NO_BUSINESS, reason=f"“{letter.from_number}” is no phone number", answer=NO_ANSWER)
             return NO_ANSWER
         with only(business):
             return _take_turn(letter, business=business, receipt_id=receipt_id, now=now)
+
+
+def _business_with_uuid(text: str) -> Business | None:
+    try:
+        return Business.objects.filter(pk=uuid.UUID(text)).first()
+    except ValueError:
+        return None
 
 
 def _take_turn(letter: TextLetter, *, business: Business, receipt_id: str, now: datetime) -> str:
@@ -63,7 +74,7 @@ def _take_turn(letter: TextLetter, *, business: Business, receipt_id: str, now: 
     )  # fmt: skip
     received.customer.business = received.conversation.business = business
     line = consent.standing(business=business, phone=letter.from_number)
-    if line is None and optout.read_keyword(letter.body, opt_out_type=letter.opt_out_type or None) is None:
+    if line is None and not _speaks_of_consent(letter):
         # Whoever texts a business expects to be texted back about it.
         line = consent.grant(
             business=business, phone=letter.from_number, source=ConsentSource.TEXT, words=letter.body, now=now,
@@ -83,20 +94,32 @@ def _take_turn(letter: TextLetter, *, business: Business, receipt_id: str, now: 
     return answer
 
 
+def _speaks_of_consent(letter: TextLetter) -> bool:
+    """STOP, START, HELP, “lose my number”: such words are no agreement to texts by merely being sent."""
+    return optout.read_keyword(letter.body, opt_out_type=letter.opt_out_type or None) is not None or optout.asks_to_stop(letter.body) is not None
+
+
 def _only_keep(turn: Turn) -> Decision:
     """A suspended business answers nobody; an opt-out counts all the same."""
-    opted_out = opt_out(turn)
-    return Decision(step=Step.SUSPENDED, reason="business suspended" + ("; opted out" if opted_out else ""), still_waiting=True)
+    if opt_out(turn) is not None:
+        return Decision(step=Step.SUSPENDED, reason="business suspended; opted out")
+    return Decision(step=Step.SUSPENDED, reason="business suspended", still_waiting=True)
 
 
 def _word(turn: Turn, decision: Decision) -> tuple[Message | None, Decision]:
     """The answer as a row of the outbox that leaves with the webhook's answer; through the sending door like any other."""
     if decision.text is None:
+        if not decision.still_waiting:  # nobody has to come back to them
+            turn.conversation.waiting_since = None
+            rows.update(turn.conversation, "waiting_since")
         return None, decision
+    # While a person has the conversation the assistant is silent, but what the customer just settled by answering our own
+    # question (booked, moved, cancelled) is still confirmed to them.
+    author = Author.SYSTEM if turn.conversation.human_answers(turn.now) else Author.ASSISTANT
     try:
         message = queue_message(
             business=turn.business, customer=turn.customer, conversation=turn.conversation, body=decision.text,
-            author=Author.ASSISTANT, kind=decision.kind, about=decision.about, now=turn.now, in_answer=True,
+            author=author, kind=decision.kind, about=decision.about, now=turn.now, in_answer=True,
             ledger_line=turn.ledger_line,
         )  # fmt: skip
     except CannotSend as reason:
@@ -144,7 +167,7 @@ def read_later(event_id: str, *, now: datetime) -> bool:
             said = _act_on(read, business=business, conversation=conversation, message=message, now=now)
             _close(str(event.pk), step=Step.RECEPTIONIST, reason=f"read by {'the language model' if read else 'rules'}; {said.reason}", answer=event.answer)
             if said.text is None:
-                return True
+                return True  # the thread stays on the waiting list until somebody answers
             try:
                 queue_message(
                     business=business, customer=conversation.customer, conversation=conversation, body=said.text,
@@ -164,26 +187,45 @@ def _act_on(
 ) -> receptionist.Said:
     """What the model read, checked against our own rows; whatever it did not get falls back to the rules."""
     customer = conversation.customer
-    if read is not None and read.wants_no_texts:  # in doubt, believe it
+    opted_out = consent.is_opted_out(consent.standing(business=business, phone=conversation.their_address))
+    if read is not None and read.wants_no_texts and not opted_out:  # in doubt, believe it
         consent.revoke(
             business=business, phone=conversation.their_address, source=ConsentSource.TEXT, words=message.body, now=now,
             reference=f"message:{message.pk}",
         )  # fmt: skip
         note(business=business, customer=customer, verb=Verb.OPTED_OUT, text=f"Opted out of texts: “{message.body[:80]}”.", now=now, about=f"message:{message.pk}")
         return receptionist.Said(reason="asked for no more texts", text=receptionist.opt_out_text(business), kind=MessageKind.KEYWORD)
+    if (settled := _settled_meanwhile(conversation, message=message, opted_out=opted_out, now=now)) is not None:
+        return receptionist.Said(reason=settled, text=None, still_waiting=True)
     if read is not None:
         service = reading.recognised_service(read, business=business)
         if service is not None:
             # Their own words only: a time the model made up is not theirs.
             words = read.when if read.when and read.when in message.body else message.body
             wanted = read_when(words, now=now, zone=business.time_zone)
-            return receptionist.offer(business=business, customer=customer, service=service, words=message.body, now=now, wanted=wanted)
+            return receptionist.offer(
+                business=business, conversation=conversation, service=service, words=message.body, now=now, wanted=wanted
+            )
         if read.needs_person:
             return receptionist.call_a_person(business=business, customer=customer, conversation=conversation, body=message.body, now=now)
     return receptionist.answer(
         business=business, customer=customer, conversation=conversation, message=message, body=message.body, now=now,
         open_proposal=None, may_read=False,
     )  # fmt: skip
+
+
+def _settled_meanwhile(conversation: Conversation, *, message: Message, opted_out: bool, now: datetime) -> str | None:
+    """Why nothing may be said, let alone a slot be held, once the model is done: the world went on while it was reading."""
+    if not conversation.business.is_active:
+        return "business suspended"
+    if opted_out:
+        return "opted out meanwhile"
+    if conversation.human_answers(now):
+        return "a person has taken over"
+    since = conversation.messages.filter(direction=Direction.OUTBOUND, created_at__gt=message.created_at)
+    if since.exclude(kind=MessageKind.KEYWORD).exists():
+        return "answered meanwhile"
+    return None
 
 
 def unread_events(*, now: datetime, older_than: timedelta = timedelta(seconds=20), limit: int = 50) -> list[str]:
@@ -195,21 +237,36 @@ def unread_events(*, now: datetime, older_than: timedelta = timedelta(seconds=20
 # --- Delivery reports ----------------------------------------------------------------------------------------------------
 
 
-def receive_status(letter: StatusLetter, *, now: datetime) -> bool:
-    """A delivery report, once. False: a repeat, or about a text that is not ours."""
+def receive_status(letter: StatusLetter, *, now: datetime, business: Business | None = None) -> bool:
+    """A delivery report, once. False: a repeat, or about a text that is not ours. `business`: whose sub-account sent it,
+    and whose texts it may speak of; None: everybody's."""
     status = read_status(letter.status)
     with transaction.atomic(), every_business():
-        receipt_id = _claim(EventKind.STATUS, f"{letter.sid}:{letter.status}"[:80], letter, business=None, now=now)
+        receipt_id = _claim(EventKind.STATUS, f"{letter.sid}:{letter.status}"[:80], letter, business=business, now=now)
         if receipt_id is None:
             return False
-        message = Message.objects.select_related("business", "customer").filter(**letter.whose).first()
-        if message is None or status is None or (message.provider_sid and message.provider_sid != letter.sid):
-            _close(receipt_id, step=Step.REPORT, reason="about a text we do not know" if message is None else f"“{letter.status}” is not understood", answer="")
+        message = _reported_on(letter, business=business)
+        if message is None or status is None:
+            reason = "about a text we do not know" if message is None else f"“{letter.status}” is not understood"
+            _close(receipt_id, step=Step.REPORT, reason=reason, answer="", message=message)
             return False
         Message.objects.filter(pk=message.pk, provider_sid="").update(provider_sid=letter.sid)
-        moved = status != MessageStatus.SENDING and delivery.move_forward(message, to=status, code=letter.error_code, now=now)
-        _close(receipt_id, step=Step.REPORT, reason=f"now {status.label.lower()}" if moved else "it was that far already", answer="")
+        moved = delivery.move_forward(message, to=status, code=letter.error_code, now=now)
+        reason = f"now {status.label.lower()}" if moved else "it was that far already"
+        _close(receipt_id, step=Step.REPORT, reason=reason, answer="", message=message)
         return moved
+
+
+def _reported_on(letter: StatusLetter, *, business: Business | None) -> Message | None:
+    """The carrier's sid says which text is meant. Our own id in the address helps only a text whose sid we do not know yet:
+    the report was quicker than the answer to our request, or that answer was lost."""
+    sent = Message.objects.select_related("business", "customer").filter(direction=Direction.OUTBOUND)
+    if business is not None:
+        sent = sent.for_business(business)
+    message = sent.filter(provider_sid=letter.sid).first()
+    if message is None and letter.message_id:
+        message = sent.filter(pk=letter.message_id, provider_sid="").first()
+    return message
 
 
 def _claim(kind: EventKind, sid: str, letter: TextLetter | StatusLetter, *, business: Business | None, now: datetime) -> str | None:
@@ -226,7 +283,8 @@ def _claim(kind: EventKind, sid: str, letter: TextLetter | StatusLetter, *, busi
 
 
 def _close(event_id: str, *, step: Step, reason: str, answer: str, message: Message | None = None) -> None:
-    changes: dict[str, object] = {"step": step, "reason": reason[:200], "answer": answer}
-    if message is not None:
-        changes["message"] = message.pk
-    InboundEvent.objects.filter(pk=event_id).update(**changes)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE telephony_inboundevent SET step = %s, reason = %s, answer = %s, message = coalesce(%s, message) WHERE id = %s",
+            [step.value, reason[:200], answer, message.pk if message else None, event_id],
+        )
