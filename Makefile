@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed-requirements.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check style types floors migrations deployment fmt bench demo-reset venv
+.PHONY: help run screenshots test check style types floors migrations deployment fmt bench demo-reset venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,12 +46,15 @@ fmt: venv ## Put code and templates in order
 bench: venv ## Measure how much this machine carries
 	@$(PYTHON) -m bench $(ARGS)
 
+screenshots: venv ## Take the pictures of the README anew (needs Debian's chromium)
+	@$(PYTHON) docs/take_screenshots.py
+
 demo-reset: venv ## Delete the demo businesses and make them anew (asks first; CONFIRM=yes does not)
 	@if [ "$(CONFIRM)" != yes ]; then \
 	  printf 'This deletes the demo businesses with their customers, texts and appointments. Type yes to go on: '; \
 	  read -r answer && [ "$$answer" = yes ] || { echo 'Nothing was deleted.'; exit 1; }; \
 	fi
-	@$(PYTHON) manage.py demo_reset
+	@$(PYTHON) manage.py demo_reset --yes
 
 venv: $(INSTALLED)
 

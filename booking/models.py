@@ -38,6 +38,9 @@ class SchedulingRules(models.Model):
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Empty: as many as fit."
     )
     reserve_mornings_for_emergencies = models.BooleanField(default=False)
+    reminder_hours = models.PositiveSmallIntegerField(
+        default=24, validators=[MaxValueValidator(168)], help_text="How long before a job its customer is reminded by text. 0: never."
+    )
 
     class Meta:
         verbose_name_plural = "scheduling rules"
@@ -113,9 +116,10 @@ class WeeklyHours(TenantModel):
         verbose_name = "opening hours"
         verbose_name_plural = "opening hours"
         constraints = [
+            models.UniqueConstraint(fields=["business", "staff", "weekday", "opens"], name="one_opening_per_start"),
             models.UniqueConstraint(
-                fields=["business", "staff", "weekday", "opens"], name="one_opening_per_start", nulls_distinct=False
-            )
+                fields=["business", "weekday", "opens"], condition=Q(staff__isnull=True), name="one_common_opening_per_start"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -194,6 +198,7 @@ class Appointment(TenantModel):
     source = models.CharField(max_length=20, blank=True, help_text="How it was booked: api, text, chat, owner.")
     sequence = models.PositiveIntegerField(default=0, help_text="Counts changes of time, for calendar feeds.")
     created_at = models.DateTimeField()
+    reminded_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
 
     objects = tenant_manager(AppointmentQuerySet)
@@ -227,6 +232,11 @@ class Appointment(TenantModel):
             models.Index(fields=["business", "starts_at", "id"], name="appointment_calendar"),
             # used by "your next appointment" and the timeline
             models.Index(fields=["customer", "starts_at"], name="appointment_of_customer"),
+            # used by the reminders: jobs to come that nobody was reminded of
+            models.Index(
+                fields=["starts_at"], condition=Q(reminded_at__isnull=True, status__in=["SCHEDULED", "CONFIRMED"]),
+                name="appointment_to_remind",
+            ),  # fmt: skip
             # used by the sweep of holds
             models.Index(fields=["held_until"], condition=Q(status="HELD"), name="appointment_hold_ends"),
         ]

@@ -1,13 +1,18 @@
 """Every change of the calendar: hold, book, confirm, move, cancel, finish.
 
-Two guards keep a staff member's time from being sold twice. Booking takes turns per business (the scheduling-rules row
-is locked), so a crowd finds different slots instead of colliding; and Postgres refuses an overlap, whoever writes it.
+Two guards keep a staff member's time from being sold twice: locks, held until the caller commits, and a constraint by
+which Postgres refuses an overlap, whoever writes it.
+
+The locks are always taken in one order, so nobody waits in a circle: first the person (`crm.services.take_turn`), then
+the calendar of the business. Requests for the next free slot share the calendar and each hold one of the free staff, so
+that a crowd spreads instead of queueing. Everything else that changes the calendar has it alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
@@ -20,10 +25,22 @@ from booking.wording import say_day_time
 from crm import rows
 from crm.enums import Verb
 from crm.models import Business, Customer, User
+from crm.services import take_turn
 from crm.timeline import note
 
 UNDO_CANCEL_WITHIN = timedelta(minutes=30)
-_TRIES = 5  # a slot can only be lost to someone who did not wait for their turn: staff in the console, another floor
+_TRIES = 5  # alone in the calendar, a slot is only lost to a late yes or to somebody who goes round these services
+# Why an appointment in this state cannot do what was asked, for people.
+_STANDS = {
+    AppointmentStatus.HELD: "This time is only held; nothing is booked yet.",
+    AppointmentStatus.SCHEDULED: "This appointment is booked and still to come.",
+    AppointmentStatus.CONFIRMED: "This appointment is confirmed and still to come.",
+    AppointmentStatus.PENDING_RESCHEDULE: "This appointment waits for another time.",
+    AppointmentStatus.CANCELLED: "This appointment is cancelled.",
+    AppointmentStatus.COMPLETED: "This appointment is done.",
+    AppointmentStatus.NO_SHOW: "This appointment was missed: nobody was there.",
+    AppointmentStatus.RELEASED: "This time was only offered, and was not taken.",
+}
 
 
 class NoSlot(Exception):
@@ -72,10 +89,12 @@ def book_at(
     """Book one certain time. Raises SlotTaken with a sentence, also for a time that has passed."""
     if starts_at <= now:
         raise SlotTaken("That time has passed. Choose one that is still to come.")
-    release_expired_holds(business=business, now=now)
     slot = Slot(staff_id=staff.pk, start=starts_at, end=starts_at + timedelta(minutes=request.service.duration_minutes))
     appointment = _appointment(business=business, request=request, slot=slot, now=now, held_until=None)
     with transaction.atomic():
+        take_turn(request.customer)
+        _have_calendar_alone(business)
+        release_expired_holds(business=business, now=now)
         if not rows.insert(appointment, unless_conflict=True):
             raise SlotTaken("That time was just taken.")
         _note_booked(appointment, now=now, actor=actor)
@@ -92,18 +111,20 @@ def confirm_hold(*, appointment: Appointment, now: datetime) -> bool:
     if appointment.starts_at <= now:
         raise SlotTaken("That time has passed.")
     if not _book_what_is_held(appointment):
-        _release_expired_holds(appointment.business, now=now)
+        _have_calendar_alone(appointment.business)
+        release_expired_holds(business=appointment.business, now=now)
         if not _move(appointment, to=AppointmentStatus.SCHEDULED, frm=(AppointmentStatus.RELEASED,), held_until=None):
             appointment.refresh_from_db()
             if appointment.status in UPCOMING:
                 return False
-            raise CannotMove(f"This appointment is {appointment.get_status_display().lower()}.")
+            raise CannotMove(_STANDS[AppointmentStatus(appointment.status)])
     _note_booked(appointment, now=now)
     return True
 
 
 def release_hold(*, appointment: Appointment) -> bool:
-    """The offer was turned down or replaced: its time is free again."""
+    """The offer was turned down or replaced: its time is free again. Call it inside a transaction."""
+    _have_calendar_alone(appointment.business)
     with connection.cursor() as cursor:  # frees time, so no constraint can object and no savepoint is needed
         cursor.execute(
             "UPDATE booking_appointment SET status = 'RELEASED' WHERE business_id = %s AND id = %s AND status = 'HELD'",
@@ -115,12 +136,19 @@ def release_hold(*, appointment: Appointment) -> bool:
     return released
 
 
-def release_expired_holds(*, now: datetime, business: Business | None = None) -> int:
-    """Give back the time of holds that have run out. Returns how many."""
-    holds = Appointment.objects.expired_holds(now)
-    if business is not None:
-        holds = holds.for_business(business)
-    return holds.update(status=AppointmentStatus.RELEASED)
+def release_expired_holds(*, now: datetime, business: Business | None = None, staff_id: int | None = None) -> int:
+    """Give back the time of holds that have run out: everywhere, of one business, or of one of its staff. Returns how
+    many. One that is being answered at this moment is left to its customer, so the sweep waits for nobody."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE booking_appointment SET status = 'RELEASED' WHERE id IN ("
+            " SELECT id FROM booking_appointment WHERE status = 'HELD' AND held_until <= %s"
+            " AND business_id = coalesce(%s, business_id) AND staff_id = coalesce(%s, staff_id)"
+            " FOR NO KEY UPDATE SKIP LOCKED)",
+            [now, business.pk if business else None, staff_id],
+        )
+        released: int = cursor.rowcount
+    return released
 
 
 def confirm(*, appointment: Appointment, now: datetime, actor: User | None = None) -> bool:
@@ -155,6 +183,7 @@ def undo_cancel(*, appointment: Appointment, now: datetime, actor: User | None =
     if appointment.starts_at <= now:
         raise SlotTaken("That time has passed.")
     with transaction.atomic():
+        _have_turn(appointment)
         release_expired_holds(business=appointment.business, now=now)
         if _move(appointment, to=AppointmentStatus.SCHEDULED, frm=(AppointmentStatus.CANCELLED,), cancelled_at=None):
             _note(appointment, verb=Verb.BOOKED, text="Booked again: {what}.", now=now, actor=actor)
@@ -183,19 +212,25 @@ def reschedule(
 
     Raises SlotTaken for a time that is taken or has passed, CannotMove for a job that is over.
     """
-    staff_id = staff.pk if staff else appointment.staff_id
-    if appointment.starts_at == starts_at and appointment.staff_id == staff_id:
-        return False
     if starts_at <= now:
         raise SlotTaken("That time has passed. Choose one that is still to come.")
-    was = say_day_time(appointment.starts_at, zone=appointment.business.time_zone)
     with transaction.atomic():
+        _have_turn(appointment)
+        # Somebody else may have moved it since the caller read it.
+        appointment.refresh_from_db(fields=["status", "starts_at", "ends_at", "staff_id", "sequence"])
+        staff_id = staff.pk if staff else appointment.staff_id
+        if appointment.status not in UPCOMING:
+            raise CannotMove(_STANDS[AppointmentStatus(appointment.status)])
+        if appointment.starts_at == starts_at and appointment.staff_id == staff_id:
+            return False
+        was = say_day_time(appointment.starts_at, zone=appointment.business.time_zone)
         release_expired_holds(business=appointment.business, now=now)
-        if not _move(
+        _move(
             appointment, to=AppointmentStatus.SCHEDULED, frm=UPCOMING, starts_at=starts_at, staff_id=staff_id,
             ends_at=starts_at + (appointment.ends_at - appointment.starts_at), sequence=appointment.sequence + 1,
-        ):  # fmt: skip
-            raise CannotMove(f"This appointment is {appointment.get_status_display().lower()}; it cannot be moved.")
+            # Reminded of anew, unless it is so soon that being told of the move is the reminder.
+            reminded_at=None if starts_at - now > timedelta(hours=24) else now,
+        )  # fmt: skip
         _note(appointment, verb=Verb.MOVED, text=f"Moved from {was}: {{what}}.", now=now, actor=actor)
     return True
 
@@ -203,6 +238,7 @@ def reschedule(
 def move_to_slot_of(*, appointment: Appointment, hold: Appointment, now: datetime) -> None:
     """The customer accepted another time: the job takes over the held slot, and the hold is gone. Raises SlotTaken."""
     with transaction.atomic():
+        _have_turn(appointment)
         release_hold(appointment=hold)
         staff = StaffMember.objects.get(pk=hold.staff_id)
         reschedule(appointment=appointment, starts_at=hold.starts_at, staff=staff, now=now)
@@ -214,34 +250,130 @@ def move_to_slot_of(*, appointment: Appointment, hold: Appointment, now: datetim
 def _take_next_slot(
     *, business: Business, request: Request, now: datetime, after: datetime | None, wanted: Wanted | None, hold: bool
 ) -> Appointment:
-    reason = "The calendar is being filled by others right now. Try again in a moment."
     with transaction.atomic(savepoint=False):
-        rules = _my_turn(business)
-        _release_expired_holds(business, now=now)
-        for _ in range(_TRIES):
-            slot, why_none = queries.next_slot(
-                business=business, rules=rules, service=request.service, now=now, after=after, wanted=wanted,
-                is_emergency=request.is_emergency,
-            )  # fmt: skip
-            if slot is None:
-                reason = why_none
-                break
-            held_until = now + timedelta(minutes=rules.hold_minutes) if hold else None
-            appointment = _appointment(business=business, request=request, slot=slot, now=now, held_until=held_until)
-            if rows.insert(appointment, unless_conflict=True):
-                return appointment
-    # Raised outside the block: callers catch it and go on with their transaction.
-    raise NoSlot(reason)
+        wish = _Wish(
+            business=business, request=request, rules=_rules(business), now=now, after=after, wanted=wanted, hold=hold
+        )
+        appointment, reason = None, ""
+        if wish.rules.max_jobs_per_day is None:  # only one after another can keep count
+            appointment, reason = _take_beside_others(wish)
+        if appointment is None and not reason:
+            appointment, reason = _take_alone(wish)
+    if appointment is None:
+        # Raised outside the block: callers catch it and go on with their transaction.
+        raise NoSlot(reason)
+    return appointment
 
 
-def _my_turn(business: Business) -> SchedulingRules:
-    """Book one after another: the next caller searches when we have committed."""
-    rules = rows.first(SchedulingRules, "business_id = %s", [business.pk], lock=True)
+@dataclass(frozen=True)
+class _Wish:
+    """A request for the next free slot, to be booked or (`hold`) held."""
+
+    business: Business
+    request: Request
+    rules: SchedulingRules
+    now: datetime
+    after: datetime | None
+    wanted: Wanted | None
+    hold: bool
+
+    def candidates(self) -> tuple[list[Slot], str]:
+        return queries.next_slots(
+            business=self.business, rules=self.rules, service=self.request.service, now=self.now, after=self.after,
+            wanted=self.wanted, is_emergency=self.request.is_emergency,
+        )  # fmt: skip
+
+    def insert(self, slot: Slot) -> Appointment | None:
+        """None when the time has gone."""
+        held_until = self.now + timedelta(minutes=self.rules.hold_minutes) if self.hold else None
+        appointment = _appointment(
+            business=self.business, request=self.request, slot=slot, now=self.now, held_until=held_until
+        )
+        return appointment if rows.insert(appointment, unless_conflict=True) else None
+
+
+def _take_beside_others(wish: _Wish) -> tuple[Appointment | None, str]:
+    """The usual case: others may be booking too, and nobody waits. When everybody who is free is being booked, or the
+    time has gone since we looked, all is let go and the answer is neither an appointment nor a reason."""
+    savepoint = transaction.savepoint()  # going back to it also lets go of the locks
+    _share_calendar(wish.business)
+    candidates, reason = wish.candidates()
+    slot = _of_whom_nobody_books(wish.business, candidates) if candidates else None
+    if slot is not None and _has_time_to_travel(wish, slot):
+        release_expired_holds(business=wish.business, staff_id=slot.staff_id, now=wish.now)
+        appointment = wish.insert(slot)
+        if appointment is not None:
+            transaction.savepoint_commit(savepoint)
+            return appointment, ""
+    transaction.savepoint_rollback(savepoint)
+    return None, reason
+
+
+def _take_alone(wish: _Wish) -> tuple[Appointment | None, str]:
+    _have_calendar_alone(wish.business)
+    release_expired_holds(business=wish.business, now=wish.now)
+    for _ in range(_TRIES):
+        candidates, reason = wish.candidates()
+        if not candidates:
+            return None, reason
+        appointment = wish.insert(candidates[0])
+        if appointment is not None:
+            return appointment, ""
+    return None, "The calendar is being filled by others right now. Try again in a moment."
+
+
+def _rules(business: Business) -> SchedulingRules:
+    rules = rows.first(SchedulingRules, "business_id = %s", [business.pk])
     if rules is None:
         rows.insert(SchedulingRules(business=business), unless_conflict=True)
-        rules = rows.first(SchedulingRules, "business_id = %s", [business.pk], lock=True)
+        rules = rows.first(SchedulingRules, "business_id = %s", [business.pk])
         assert rules is not None
     return rules
+
+
+def _share_calendar(business: Business) -> None:
+    """Until we commit, nobody has this calendar alone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_calendar_key(business)])
+
+
+def _have_calendar_alone(business: Business) -> None:
+    """Until we commit, the others wait; a fair queue decides who comes next."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_calendar_key(business)])
+
+
+def _calendar_key(business: Business) -> int:
+    """The random bits of its id. Two businesses with the same ones would only wait for each other."""
+    return business.pk.int & (2**63 - 1)
+
+
+def _have_turn(appointment: Appointment) -> None:
+    """The person, then the calendar: the order everybody keeps."""
+    take_turn(appointment.customer)
+    _have_calendar_alone(appointment.business)
+
+
+def _of_whom_nobody_books(business: Business, candidates: list[Slot]) -> Slot | None:
+    """Hold the best of the free staff whom nobody else is booking at this moment. None when all are being booked."""
+    staff_ids = [slot.staff_id for slot in candidates]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM booking_staffmember WHERE business_id = %s AND id = ANY(%s)"
+            " ORDER BY array_position(%s, id) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+            [business.pk, staff_ids, staff_ids],
+        )
+        held = cursor.fetchone()
+    return next((slot for slot in candidates if held and slot.staff_id == held[0]), None)
+
+
+def _has_time_to_travel(wish: _Wish, slot: Slot) -> bool:
+    """A neighbouring job may have been booked between the search and our hold on the staff member."""
+    if not wish.rules.travel_buffer_minutes:
+        return True  # then the constraint alone decides
+    buffer = timedelta(minutes=wish.rules.travel_buffer_minutes)
+    near = Appointment.objects.for_business(wish.business).filter(staff_id=slot.staff_id).occupying(wish.now)
+    return not near.filter(starts_at__lt=slot.end + buffer, ends_at__gt=slot.start - buffer).exists()
 
 
 def _book_what_is_held(appointment: Appointment) -> bool:
@@ -258,14 +390,6 @@ def _book_what_is_held(appointment: Appointment) -> bool:
     return booked
 
 
-def _release_expired_holds(business: Business, *, now: datetime) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE booking_appointment SET status = 'RELEASED' WHERE business_id = %s AND status = 'HELD' AND held_until <= %s",
-            [business.pk, now],
-        )
-
-
 def _appointment(
     *, business: Business, request: Request, slot: Slot, now: datetime, held_until: datetime | None
 ) -> Appointment:
@@ -279,7 +403,7 @@ def _appointment(
 
 
 def _move(appointment: Appointment, *, to: AppointmentStatus, frm: tuple[AppointmentStatus, ...] | None = None, **fields: object) -> bool:
-    """Claim by update: of two movers one gets True. Raises SlotTaken when the time is not free."""
+    """Claim by update: of two movers one gets True. Raises SlotTaken when the time is not free. Our turn is taken."""
     allowed = frm or MOVES[to]
     try:
         with transaction.atomic():
@@ -301,16 +425,17 @@ def _move(appointment: Appointment, *, to: AppointmentStatus, frm: tuple[Appoint
 
 def _move_and_note(
     appointment: Appointment, *, to: AppointmentStatus, verb: Verb, text: str, now: datetime, actor: User | None = None,
-    **fields: object,
+    **fields: Any,
 ) -> bool:  # fmt: skip
     with transaction.atomic():
+        _have_turn(appointment)
         if _move(appointment, to=to, **fields):
             _note(appointment, verb=verb, text=text, now=now, actor=actor)
             return True
         appointment.refresh_from_db()
         if appointment.status == to:
             return False
-        raise CannotMove(f"This appointment is {appointment.get_status_display().lower()}.")
+        raise CannotMove(_STANDS[AppointmentStatus(appointment.status)])
 
 
 def _must_have_started(appointment: Appointment, now: datetime) -> None:

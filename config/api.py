@@ -31,7 +31,7 @@ def only_canonical_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tup
     return [(path.removesuffix("/"), regex, method, view) for path, regex, method, view in endpoints if path.startswith("/api/v1/")]
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class ApiKeyScheme(OpenApiAuthenticationExtension):
     """How the schema describes `crm.api_auth`."""
 
     target_class = "crm.api_auth.ApiKeyAuthentication"

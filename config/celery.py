@@ -14,12 +14,26 @@ app = Celery("frontdesk")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
+# What somebody waits for never queues behind what nobody waits for.
+app.conf.task_routes = {
+    "telephony.tasks.deliver_due": {"queue": "outbound"},
+    "telephony.tasks.sweep_outbox": {"queue": "outbound"},
+    "crm.tasks.heartbeat": {"queue": "outbound"},
+    "telephony.tasks.read_text": {"queue": "inbound"},
+    "telephony.tasks.sweep_unread": {"queue": "inbound"},
+    "booking.tasks.release_expired_holds": {"queue": "inbound"},
+    "booking.tasks.remind_customers": {"queue": "bulk"},
+    "crm.tasks.forget_old_answers": {"queue": "bulk"},
+    "telephony.tasks.move_simulated_texts": {"queue": "bulk"},
+}
+
 app.conf.beat_schedule = {
     # Texts that became due by time (quiet hours over, a retry), and those whose wake-up was lost.
     "deliver-due-texts": {"task": "telephony.tasks.deliver_due", "schedule": 5.0, "options": {"expires": 5}},
     "ask-about-stuck-texts": {"task": "telephony.tasks.sweep_outbox", "schedule": 30.0, "options": {"expires": 30}},
     "read-unread-texts": {"task": "telephony.tasks.sweep_unread", "schedule": 20.0, "options": {"expires": 20}},
     "release-expired-holds": {"task": "booking.tasks.release_expired_holds", "schedule": 30.0, "options": {"expires": 30}},
+    "remind-of-appointments": {"task": "booking.tasks.remind_customers", "schedule": 60.0, "options": {"expires": 60}},
     # Kept short so that the staff console can say “dead” within a minute.
     "heartbeat": {"task": "crm.tasks.heartbeat", "schedule": 15.0, "options": {"expires": 15}},
     "forget-old-answers": {"task": "crm.tasks.forget_old_answers", "schedule": 3600.0, "options": {"expires": 3600}},

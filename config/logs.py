@@ -40,6 +40,19 @@ def _masked(name: str, value: Any) -> Any:
     return value
 
 
+# Asked every other second by open pages and load balancers; their answers tell nobody anything.
+_POLLED = ("/simulator/live", "/news/", "/healthz", "/readyz")
+
+
+def quiet(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """structlog processor: one line for a request, when it is finished, and none for polls that went well."""
+    if event.get("event") == "request_started":
+        raise structlog.DropEvent
+    if event.get("event") == "request_finished" and event.get("code", 500) < 400 and any(path in event["request"] for path in _POLLED):
+        raise structlog.DropEvent
+    return event
+
+
 def redact(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
     """structlog processor."""
     return {name: value if name in _PLAIN_FIELDS else _masked(name, value) for name, value in event.items()}
@@ -83,7 +96,7 @@ def configure(settings: dict[str, Any]) -> None:
         }
     )
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, quiet, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

@@ -91,16 +91,18 @@ class PerKeyThrottle(SimpleRateThrottle):
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         scope = "key" if isinstance(request.auth, ApiKey) else "anonymous"
-        allowed, self.duration = self.parse_rate(self.THROTTLE_RATES[scope])
+        allowed, seconds = self.parse_rate(self.THROTTLE_RATES[scope])
+        assert allowed is not None  # every scope has a rate in the settings
+        assert seconds is not None
         ident = request.auth.pk if isinstance(request.auth, ApiKey) else self.get_ident(request)
         now = self.timer()
-        window = int(now // self.duration)
-        self.until_next_window = (window + 1) * self.duration - now
+        window = int(now // seconds)
+        self.until_next_window = (window + 1) * seconds - now
         key = f"throttle:{scope}:{ident}:{window}"
         try:
             count = self.cache.incr(key)
         except ValueError:  # the first of this window, or the cache is away
-            self.cache.add(key, 1, timeout=self.duration)
+            self.cache.add(key, 1, timeout=seconds)
             count = 1
         if count > allowed:
             report(kind=SecurityEventKind.RATE_LIMITED, request=request._request, now=timezone.now())

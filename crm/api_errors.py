@@ -8,7 +8,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404
 from rest_framework import exceptions
@@ -22,6 +23,13 @@ class Conflict(exceptions.APIException):
 
     status_code = 409
     default_code = "conflict"
+
+
+class TooLarge(exceptions.APIException):
+    """More than anybody here would read."""
+
+    status_code = 413
+    default_code = "too_large"
 
 
 class UnknownField(exceptions.NotFound):
@@ -51,29 +59,31 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         error = exceptions.PermissionDenied(*error.args)
     elif isinstance(error, DjangoValidationError):
         error = Unprocessable("Some fields need attention.", errors=error.message_dict)
+    elif isinstance(error, RequestDataTooBig):
+        error = TooLarge(f"The body is too large. Send at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes.")
     if not isinstance(error, exceptions.APIException):
         return None
-    status, headers, extra = error.status_code, {}, {}
-    detail = error.detail
+    status, detail = error.status_code, str(error.detail)
+    errors: dict[str, list[str]] = getattr(error, "errors", {})
+    headers = {}
     if isinstance(error, exceptions.ValidationError):
         status = 422  # the documented code for a body of the wrong shape; 400 is kept for what is not JSON at all
-        extra["errors"] = _by_field(detail)
-        detail = " ".join(f"{name}: {text}" for name, texts in extra["errors"].items() for text in texts)
-    elif getattr(error, "errors", None):
-        extra["errors"] = error.errors
-    if getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = error.auth_header
-    if isinstance(error, exceptions.Throttled) and error.wait is not None:
-        headers["Retry-After"] = str(int(error.wait) + 1)
-        detail = f"Too many requests. Try again in {int(error.wait) + 1} seconds."
+        errors = _by_field(error.detail)
+        detail = " ".join(f"{name}: {text}" for name, texts in errors.items() for text in texts)
+    if header := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = header
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait) + 1)
+        detail = f"Too many requests. Try again in {int(wait) + 1} seconds."
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": str(detail),
+        "detail": detail,
         "instance": context["request"].path,
-        **extra,
     }
+    if errors:
+        body["errors"] = errors
     return Response(body, status=status, headers=headers, content_type=PROBLEM_JSON)
 
 

@@ -59,7 +59,7 @@ def read_phone(raw: str, *, business: Business, field: str) -> Phone:
     try:
         return parse(raw, region=business.region)
     except PhoneError as error:
-        raise serializers.ValidationError({field: [str(error)]}) from error
+        raise serializers.ValidationError({field: [str(error).removeprefix("Phone number: ")]}) from error
 
 
 def _uuid(text: str) -> UUID | None:

@@ -62,7 +62,9 @@ def recognise(secret: str, *, now: datetime) -> ApiKey | None:
 
 
 def rotate_key(*, key: ApiKey, now: datetime, actor: User | None = None) -> NewKey:
-    """A new key in place of this one, which stops working at once. Raises ValueError for a key that is revoked."""
+    """A new key in place of this one, which stops working at once. Raises ValueError for one that is revoked or expired."""
+    if not key.is_usable(now) and key.revoked_at is None:
+        raise ValueError("This key has expired; issue a new one.")
     with transaction.atomic():
         if not ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
             raise ValueError("This key is revoked already; issue a new one.")

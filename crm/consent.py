@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -53,11 +53,16 @@ def revoke(
     *, business: Business, phone: str, source: ConsentSource, words: str, now: datetime, reference: str = "",
     recorded_by: User | None = None,
 ) -> Consent:  # fmt: skip
-    """They opted out, by whatever words. Repeats are recorded too: each is proof of its own."""
+    """They opted out, by whatever words. Repeats are recorded too: each is proof of its own.
+
+    Always the newest line, even when the one before was written by a machine whose clock was ahead.
+    """
     log.info("opted_out", tenant_id=business.slug, source=source)
+    before = standing(business=business, phone=phone)
+    at = now if before is None else max(now, before.at + timedelta(microseconds=1))
     line = Consent(
         business=business, phone=phone, action=ConsentAction.REVOKE, source=source, words=words[:500],
-        reference=reference[:64], recorded_by=recorded_by, at=now,
+        reference=reference[:64], recorded_by=recorded_by, at=at,
     )  # fmt: skip
     rows.insert(line)
     return line

@@ -72,7 +72,7 @@ def claim(*, business: Business | None, scope: str, key: str, payload: Any) -> C
     kept = IdempotencyKey.objects.get(business=business, scope=scope, key=key)
     if kept.fingerprint != mark:
         raise DifferentRequest
-    return Claim(row_id=kept.pk, status=kept.status, answer=kept.answer)
+    return Claim(row_id=kept.pk, status=kept.status, answer=json.loads(kept.answer) if kept.answer else None)
 
 
 def forget_old_answers(*, now: datetime) -> int:

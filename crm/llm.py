@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import functools
 import math
+import re
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import openai
 import structlog
 from django.conf import settings
 from django.core.cache import cache
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from crm import limits
 from crm.enums import Meter
 from crm.models import Allowance, Business, LlmUsage
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 log = structlog.get_logger(__name__)
 
 Shape = TypeVar("Shape", bound=BaseModel)
+Completion = TypeVar("Completion")
 
 MAX_INPUT: Final = 6_000  # characters of the customer's text that are read
 MAX_OUTPUT: Final = 400  # tokens
+_MARKS: Final = re.compile(r"[<>]{3,}")
 # US dollars per million tokens, in and out, as published for the models we name. A model that is not here costs
 # “unknown”, never 0; its calls are charged to the budget at the dearest price we know.
 PRICES: Final = {
@@ -60,6 +68,8 @@ def ask(
     """
     if not settings.OPENAI_API_KEY:
         return None
+    import openai  # noqa: PLC0415 - takes most of a second, and most processes never ask
+
     if cache.get(_OPEN):
         _record(business, purpose=purpose, outcome="circuit_open", now=now)
         return None
@@ -72,25 +82,27 @@ def ask(
         return None
     started = time.monotonic()
     outcome, answer, tokens_in, tokens_out = "error", None, 0, 0
+    question = functools.partial(
+        _client(settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL).chat.completions.parse,
+        model=settings.OPENAI_MODEL,
+        messages=[{"role": "system", "content": instructions}, {"role": "user", "content": _quoted(text)}],
+        response_format=shape,
+        temperature=0,
+        max_completion_tokens=MAX_OUTPUT,
+        timeout=timeout,
+    )
     try:
-        completion = _client(settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL).chat.completions.parse(
-            model=settings.OPENAI_MODEL,
-            messages=[
-                {"role": "system", "content": instructions},
-                {"role": "user", "content": f"<<<\n{text.replace('<<<', '').replace('>>>', '')}\n>>>"},
-            ],
-            response_format=shape,
-            temperature=0,
-            max_completion_tokens=MAX_OUTPUT,
-            timeout=timeout,
-        )
+        completion = _within(timeout, question)
         answer = completion.choices[0].message.parsed if completion.choices else None
         outcome = "ok" if answer is not None else "unparseable"
         if completion.usage is not None:
             tokens_in, tokens_out = completion.usage.prompt_tokens, completion.usage.completion_tokens
-    except openai.APITimeoutError:
+    except (TimeoutError, openai.APITimeoutError):
         outcome = "timeout"
-    except (ValidationError, openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError):
+    except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError):
+        outcome = "unparseable"
+    except (ValueError, TypeError, AttributeError, LookupError):
+        # Not JSON, not a completion, not the declared shape: the SDK reads what it gets with few questions.
         outcome = "unparseable"
     except openai.OpenAIError as error:
         log.warning("llm_failed", tenant_id=business.slug, purpose=purpose, reason=type(error).__name__)
@@ -104,6 +116,29 @@ def ask(
         latency=latency,
     )  # fmt: skip
     return answer
+
+
+def _quoted(text: str) -> str:
+    """The text between marks, of which it holds none itself."""
+    return f"<<<\n{_MARKS.sub('', text)}\n>>>"
+
+
+def _within(seconds: float, call: Callable[[], Completion]) -> Completion:
+    """Wait for `call` no longer than this, or TimeoutError.
+
+    The SDK's own limit is for each read, and some servers send a space now and then to keep the line open. The thread
+    left behind ends with its connection.
+    """
+    future: Future[Completion] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # raised again where somebody waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="language model", daemon=True).start()
+    return future.result(timeout=seconds)
 
 
 def _circuit(*, healthy: bool) -> None:
@@ -150,6 +185,8 @@ def _record(
 
 
 @functools.lru_cache(maxsize=4)
-def _client(key: str, base_url: str) -> openai.OpenAI:
+def _client(key: str, base_url: str) -> OpenAI:
+    from openai import OpenAI  # noqa: PLC0415 - as above
+
     # No retries of the SDK's own: the customer's time is the budget.
-    return openai.OpenAI(api_key=key, base_url=base_url, max_retries=0)
+    return OpenAI(api_key=key, base_url=base_url, max_retries=0)

@@ -8,6 +8,7 @@ each delay in a sentence, before anything is sent (`plan_message`) and after (`M
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +24,7 @@ from crm.segments import SegmentCount
 # Somebody who wrote to us a moment ago expects an answer at any hour.
 ANSWER_WINDOW = timedelta(minutes=15)
 MAX_LENGTH = 1_600  # characters; the carrier refuses more
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 class CannotSend(Exception):
@@ -53,7 +55,8 @@ def plan_message(
 
     `ledger_line` is the consent that holds for the number when the caller has just read it (None: the ledger is silent).
     """
-    count = segments.count(segments.normalise(body))
+    body = _plain(body)
+    count = segments.count(body)
 
     def refuse(reason: str) -> Plan:
         return Plan(due_at=None, sentence=f"Can't send: {reason}.", count=count)
@@ -125,7 +128,7 @@ def queue_message(
         author=author,
         kind=kind,
         about=about,
-        body=segments.normalise(body),
+        body=_plain(body),
         to_number=conversation.their_address,
         from_number=conversation.our_number,
         segments=plan.count.segments,
@@ -157,7 +160,7 @@ def alert_owner(
     """
     if not business.owner_phone:
         return None
-    text = segments.normalise(body)[:MAX_LENGTH]
+    text = _plain(body)[:MAX_LENGTH]
     count = segments.count(text)
     _take_budget(business=business, count=count, now=now, capped=False)
     message = Message(
@@ -170,6 +173,26 @@ def alert_owner(
     return message
 
 
+def withdraw(*, customer: Customer, about: str, reason: str, now: datetime) -> int:
+    """Take back what waits in the outbox for a customer about something that has changed since; returns how many texts.
+
+    Claimed by update, as the delivery worker does: a text is either taken back or on its way, never both. One that has
+    left is not touched.
+    """
+    waiting = Message.objects.for_business(customer.business).filter(
+        customer=customer, about=about, audience=Audience.CUSTOMER, status=MessageStatus.QUEUED
+    )
+    taken = [
+        segments_of
+        for pk, segments_of in waiting.values_list("pk", "segments")
+        if waiting.filter(pk=pk).update(status=MessageStatus.REFUSED, error=reason[:300])
+    ]
+    if taken:
+        micros = sms_cost_micros(sum(taken))
+        limits.give_back(business=customer.business, meter=Meter.SMS, micros=micros, now=now)
+    return len(taken)
+
+
 def recheck(message: Message, *, now: datetime) -> Plan:
     """The door once more, when the text is about to leave: the world may have changed since it was queued."""
     if message.audience == Audience.OWNER:
@@ -178,6 +201,11 @@ def recheck(message: Message, *, now: datetime) -> Plan:
         business=message.business, phone=message.to_number, body=message.body, author=Author(message.author), now=now,
         conversation=message.conversation, kind=MessageKind(message.kind),
     )  # fmt: skip
+
+
+def _plain(body: str) -> str:
+    """As it will be sent: look-alikes as GSM-7, and no control characters, which XML (our TwiML) cannot hold."""
+    return _CONTROL.sub("", segments.normalise(body))
 
 
 def _take_budget(*, business: Business, count: SegmentCount, now: datetime, capped: bool) -> None:

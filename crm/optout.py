@@ -70,13 +70,18 @@ def asks_to_stop(body: str) -> str | None:
     For the ledger. Reads English and Spanish. A reaction that quotes our own text back ('Liked "... STOP ..."') is not
     theirs and asks for nothing.
     """
-    if _TAPBACK.match(body):
+    if is_reaction(body):
         return None
     reading = _Reading(body)
     for rule in _RULES:
         for match in rule.matches(reading.text):
             return reading.as_written(match)
     return None
+
+
+def is_reaction(body: str) -> bool:
+    """Whether a phone turned a thumb or a heart on a text of ours into words: 'Liked "…"'. The quoted part is ours."""
+    return _TAPBACK.match(body) is not None
 
 
 def invites_reserved_words(template: str) -> tuple[str, ...]:
@@ -89,10 +94,8 @@ def invites_reserved_words(template: str) -> tuple[str, ...]:
     for sentence in _SENTENCE_END.split(unicodedata.normalize("NFKC", template).translate(_STRAIGHT_QUOTES)):
         for match in _RESERVED.finditer(sentence):
             word = match["word"].upper()
-            before, after = (
-                sentence[max(0, match.start() - 160) : match.start()],
-                sentence[match.end() : match.end() + 160],
-            )
+            before = sentence[max(0, match.start() - 160) : match.start()]
+            after = sentence[match.end() : match.end() + 160]
             stands_out = match["word"].isupper() or bool(match["quote"])
             invited = _ASKED_FOR_THIS.search(before) or (stands_out and (_ASKED.search(before) or _MEANS.match(after)))
             ends_texts = word == "STOP" and (_ENDS_TEXTS.match(after) or _TO_END_TEXTS.search(before))
@@ -119,15 +122,14 @@ _ASKED_FOR_THIS = re.compile(
     re.I,
 )
 # No asking at all, but a meaning given: "YES to confirm", "CANCEL = can't make it", "Y/N".
-_MEANS = re.compile(r"\s*(=|/|:|->|\b(to|if|para|si|or\s+(NO|N))\b)")
+_MEANS = re.compile(r"\s*(=|/|:|->|\b(to|if|para|si|or\s+(no|n))\b)", re.I)
 # The other way round it is only a meaning: "1 for YES", "3 to CANCEL".
 _MEANING = re.compile(r"(\b(to|for|para|means|is)|=)\s*$", re.I)
 # "STOP to opt out", "STOP to cancel", "to end texts, reply STOP"; but not "STOP to cancel your visit".
 _NO_MORE_TEXTS = (
     r"(opt(ing)?[\s-]?out|unsubscrib(e|ing)|unsub|no longer (receive|get)|dejar de recibir|no recibir|darse de baja"
     r"|(stop|end|quit|cancel|cancelar|parar)(?=[\s,]*($|[;)&+|/]|(or|and|anytime|at any time|help|just|simply"
-    r"|reply|text"
-    r"|txt|send|y|o)\b|((receiving|getting|these|the|our|all|future|further|any|more|los|las|estos|de) )*"
+    r"|reply|text|txt|send|y|o)\b|((receiving|getting|these|the|our|all|future|further|any|more|los|las|estos|de) )*"
     r"(sms|texts?|texting|messages|messaging|msgs|alerts|notifications|promos|promotions|updates|reminders|subscription"
     r"|mensajes|textos|suscripci[oó]n)\b)))\b"
 )
@@ -162,7 +164,7 @@ _SPELLINGS = {
     "text": "txt tex tx texr",
     "texts": "txts texs",
     "texting": "txting textin txtin texing textng textig texitng",
-    "message": "msg mssg mesage messege messge massage",
+    "message": "msg mssg mesage messege messge",
     "messages": "msgs mssgs mesages messeges messges",
     "messaging": "msging messagin msgin",
     "stop": f"stp sotp stpo stopp stahp stpp {_STOP_SIGN}",

@@ -181,7 +181,7 @@ class _Place:
             hours = self.rule(on).hours(on)
             # A wall-clock time can happen twice, or not at all, when clocks change: take the stricter of its readings.
             opens, closes = max(_instants(on, hours.opens, zone)), min(_instants(on, hours.closes, zone))
-            if moment < closes and opens < closes:  # a calendar day that was skipped (Samoa, 2011) has no hours
+            if moment < closes:
                 return opens, closes
             on += timedelta(days=1)
 

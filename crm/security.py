@@ -38,6 +38,12 @@ def sender(request: HttpRequest) -> str:
     return hmac.new(settings.SECRET_KEY.encode(), address.encode(), hashlib.sha256).hexdigest()[:16]
 
 
+def login_name(request: HttpRequest | None, credentials: dict[str, str] | None = None) -> str:
+    """The account somebody tries to sign in to, spelled one way: Alice@ and aLICE@ share their five tries."""
+    given = credentials or (request.POST if request is not None else {})
+    return str(given.get("username") or "").strip().lower()
+
+
 def seal(secret: str) -> bytes:
     """Encrypt a provider's secret with this installation's key."""
     return _box().encrypt(secret.encode())

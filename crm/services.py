@@ -123,9 +123,15 @@ def update_customer(*, customer: Customer, changes: dict[str, Any], actor: User 
                 customer.save(update_fields=changed)
         except IntegrityError as error:
             raise Refused("A customer with this phone number is already on file.") from error
-        labels = ", ".join(str(Customer._meta.get_field(field).verbose_name) for field in changed)
+        labels = ", ".join(_label(field) for field in changed)
         note(business=customer.business, customer=customer, verb=Verb.EDITED, text=f"Edited: {labels}.", now=now, actor=actor)
     return customer
+
+
+def _label(field: str) -> str:
+    column = Customer._meta.get_field(field)
+    assert isinstance(column, models.Field)
+    return str(column.verbose_name)
 
 
 def merge_customers(*, kept: Customer, dropped: Customer, actor: User | None, now: datetime) -> CustomerMerge:
@@ -370,6 +376,7 @@ def requeue_message(*, message: Message, actor: User, now: datetime) -> None:
     It is the same row and goes through the door anew: consent, quiet hours, the day's budget. What became of the first
     try stays in the audit. Two people who ask at once send one text.
     """
+    capped = message.audience == Audience.CUSTOMER  # an alert to the owner is not held back by the day's cap
     with transaction.atomic():
         if message.customer is not None:
             take_turn(message.customer)
@@ -379,21 +386,23 @@ def requeue_message(*, message: Message, actor: User, now: datetime) -> None:
         tried = Message.objects.filter(pk=message.pk, status__in=[MessageStatus.FAILED, MessageStatus.UNKNOWN])
         before = tried.values("status", "error", "error_code", "provider_sid", "sent_at").first()
         claimed = tried.update(
-            status=MessageStatus.QUEUED, due_at=plan.due_at, delay_reason="" if plan.due_at <= now else plan.sentence[:200],
-            sent_via=SentVia.API, attempts=0, claimed_at=None, sent_at=None, provider_sid="", error="", error_code="",
+            status=MessageStatus.QUEUED, due_at=plan.due_at, attempts=0, claimed_at=None, sent_at=None, provider_sid="",
+            error="", error_code="", sent_via=SentVia.API,
+            delay_reason="" if plan.due_at <= now else plan.sentence[:200],
         )  # fmt: skip
         if before is None or not claimed:
-            raise Refused("Only a text that failed, or of which it is not known whether it arrived, can be sent again.")
+            raise Refused("Only a text that failed, or that is not known to have arrived, can be sent again.")
         cost = sms_cost_micros(plan.count.segments)
-        if not limits.spend(business=message.business, meter=Meter.SMS, micros=cost, now=now, capped=message.audience == Audience.CUSTOMER):
+        if not limits.spend(business=message.business, meter=Meter.SMS, micros=cost, now=now, capped=capped):
             raise Refused("Can't send: today's budget for texts is used up.")
         note(
             business=message.business, customer=message.customer, verb=Verb.NOTE, now=now, actor=actor,
-            text=f"{actor.get_short_name()} had a text sent again: “{message.body[:120]}”", about=f"message:{message.pk}",
+            about=f"message:{message.pk}",
+            text=f"{actor.get_short_name()} had a text sent again: “{message.body[:120]}”",
         )  # fmt: skip
         audit(
             business=message.business, actor=actor, action="text sent again", target=f"message {message.pk}", now=now,
-            changes={name: [str(value or ""), MessageStatus.QUEUED if name == "status" else ""] for name, value in before.items()},
+            changes={name: [str(was or ""), "queued" if name == "status" else ""] for name, was in before.items()},
         )  # fmt: skip
         announce(due_at=plan.due_at, now=now)
 

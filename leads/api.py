@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 from booking import queries as calendar
 from booking.enums import UPCOMING, AppointmentStatus
 from booking.models import Appointment
+from booking.when import read_when
 from crm import messaging
 from crm.api_auth import HasApiKey, OpenOrApiKey
 from crm.api_errors import Conflict
@@ -34,7 +35,7 @@ from crm.services import find_customer, tell_customer
 from leads import services
 from leads.enums import LeadSource
 from leads.intent import read_intent
-from leads.models import Proposal
+from leads.models import Lead, Proposal
 from leads.replies import Reply, read_reply
 from leads.serializers import (
     CallbackIn,
@@ -54,6 +55,8 @@ from leads.services import Answer, Draft, Outcome
 
 log = structlog.get_logger(__name__)
 
+KEY_OR_NOT: Any = [{"ApiKey": []}, {}]  # for the schema: with a key, or without one for a business with open intake
+
 _HANDOFFS = {
     "cancel": (TaskReason.WANTS_CANCEL, "Call {who}: they want to cancel. “{notes}”"),
     "reschedule": (TaskReason.WANTS_RESCHEDULE, "Call {who}: they want another time. “{notes}”"),
@@ -64,9 +67,10 @@ class LeadView(IdempotentPosts):
     """Book the next free slot."""
 
     permission_classes = [OpenOrApiKey]
+    refusals = (404, 409)
     scope = "lead"
 
-    @extend_schema(request=LeadIn, responses=LeadOut, auth=[{"ApiKey": []}, {}])
+    @extend_schema(request=LeadIn, responses=LeadOut, auth=KEY_OR_NOT)
     def post(self, request: Request) -> Response:
         body = LeadIn(data=request.data)
         body.is_valid(raise_exception=True)
@@ -102,7 +106,7 @@ class LeadView(IdempotentPosts):
             return {"status": "HANDOFF", "reason": intent}
         return self.book_or_offer(lead, draft)
 
-    def book_or_offer(self, lead: services.Lead, draft: Draft) -> dict[str, Any]:
+    def book_or_offer(self, lead: Lead, draft: Draft) -> dict[str, Any]:
         now = timezone.now()
         answer = services.book_lead(lead=lead, address=draft.address, now=now)
         kind = MessageKind.APPOINTMENT if answer.appointment else MessageKind.CHAT
@@ -114,13 +118,13 @@ class LeadView(IdempotentPosts):
         )
 
 
-@extend_schema_view(post=extend_schema(request=LeadIn, responses=ProposeOut, auth=[{"ApiKey": []}, {}]))
+@extend_schema_view(post=extend_schema(request=LeadIn, responses=ProposeOut, auth=KEY_OR_NOT))
 class ProposeView(LeadView):
     """Offer the next free slot by text. It is held for the business's hold time; nothing is booked yet."""
 
     scope = "lead/propose"
 
-    def book_or_offer(self, lead: services.Lead, draft: Draft) -> dict[str, Any]:
+    def book_or_offer(self, lead: Lead, draft: Draft) -> dict[str, Any]:
         now = timezone.now()
         refusal = messaging.why_not(business=lead.business, phone=draft.phone.e164, body="An offer", author=Author.ASSISTANT, now=now)
         if refusal is not None:  # an offer they cannot receive would only block the slot
@@ -140,7 +144,7 @@ class SmsCallbackView(IdempotentPosts):
 
     permission_classes = [OpenOrApiKey]
 
-    @extend_schema(request=CallbackIn, responses=CallbackOut, auth=[{"ApiKey": []}, {}])
+    @extend_schema(request=CallbackIn, responses=CallbackOut, auth=KEY_OR_NOT)
     def post(self, request: Request) -> Response:
         body = CallbackIn(data=request.data)
         body.is_valid(raise_exception=True)
@@ -192,7 +196,7 @@ class ChatInboundView(IdempotentPosts):
 
     permission_classes = [OpenOrApiKey]
 
-    @extend_schema(request=ChatIn, responses=ChatInboundOut, auth=[{"ApiKey": []}, {}])
+    @extend_schema(request=ChatIn, responses=ChatInboundOut, auth=KEY_OR_NOT)
     def post(self, request: Request) -> Response:
         body = ChatIn(data=request.data)
         body.is_valid(raise_exception=True)
@@ -214,7 +218,7 @@ class ChatInboundView(IdempotentPosts):
             now = timezone.now()
             draft = Draft(phone=phone, source=LeadSource.CHAT, asked_for=text)
             lead = services.capture_lead(business=business, draft=draft, service=found[0], now=now)
-            made = services.offer_slot(lead=lead, now=now, wanted=services.read_when(text, now=now, zone=business.time_zone))
+            made = services.offer_slot(lead=lead, now=now, wanted=read_when(text, now=now, zone=business.time_zone))
             answer["service"] = found[0].name
             if made.proposal is None:
                 return Response(answer | {"status": "NEEDS_DISPATCH"})
@@ -226,7 +230,7 @@ class ChatReplyView(IdempotentPosts):
 
     permission_classes = [OpenOrApiKey]
 
-    @extend_schema(request=ChatIn, responses=ChatReplyOut, auth=[{"ApiKey": []}, {}])
+    @extend_schema(request=ChatIn, responses=ChatReplyOut, auth=KEY_OR_NOT)
     def post(self, request: Request) -> Response:
         body = ChatIn(data=request.data)
         body.is_valid(raise_exception=True)
@@ -339,7 +343,7 @@ def _phone_of_chat(request: Request, raw: str) -> str:
     try:
         return parse(raw, region=business.region if business else "US").e164
     except PhoneError as error:
-        raise serializers.ValidationError({"from_phone": [str(error)]}) from error
+        raise serializers.ValidationError({"from_phone": [str(error).removeprefix("Phone number: ")]}) from error
 
 
 def _business_of_chat(request: Request, phone: str, text: str) -> Business | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 Intent = Literal["book", "cancel", "reschedule"]
 
-_NOT = re.compile(r"\b(?:do\s?n[o']?t|dont|not|never|no\s+need\s+to|didn'?t)\s+(?:\w+\s+){0,2}$", re.IGNORECASE)
+_NOT = re.compile(r"\b(?:do\s?n[o'’]?t|dont|not|never|no\s+need\s+to|didn['’]?t)\s+(?:\w+\s+){0,2}$", re.IGNORECASE)
 _CANCEL = re.compile(r"\bcancel", re.IGNORECASE)
 _RESCHEDULE = re.compile(r"\bre-?\s?sched|\bchange\s+(?:the|my)\s+(?:time|appointment)", re.IGNORECASE)
 
@@ -16,9 +16,12 @@ def read_intent(notes: str) -> Intent:
     """“please CANCEL” → cancel, “Need to ReschEDULE” → reschedule, all else → book. “Don't cancel” is no cancel."""
     if _said(_CANCEL, notes):
         return "cancel"
-    if _said(_RESCHEDULE, notes):
-        return "reschedule"
-    return "book"
+    return "reschedule" if asks_to_move(notes) else "book"
+
+
+def asks_to_move(text: str) -> bool:
+    """“can we reschedule?”, “change the time”; not “please don't reschedule”."""
+    return _said(_RESCHEDULE, text)
 
 
 def _said(word: re.Pattern[str], notes: str) -> bool:

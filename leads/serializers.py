@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from booking.models import Appointment
 from crm.api_fields import Text
 from leads.models import Proposal
+
+
+def one_of(*values: str) -> serializers.CharField:
+    """A text of the answer with its possible values in the schema."""
+    field = serializers.CharField()
+    extend_schema_field({"type": "string", "enum": list(values)})(field)  # type: ignore[type-var] - takes instances too
+    return field
 
 
 class LeadIn(serializers.Serializer[Any]):
@@ -40,7 +48,7 @@ class SlotOut(serializers.Serializer[Any]):
 class LeadOut(serializers.Serializer[Any]):
     """Booked: everything. `{"status": "HANDOFF", "reason"}` and `{"status": "NEEDS_DISPATCH"}` otherwise."""
 
-    status = serializers.ChoiceField(["BOOKED", "HANDOFF", "NEEDS_DISPATCH"])
+    status = one_of("BOOKED", "HANDOFF", "NEEDS_DISPATCH")
     reason = serializers.CharField(required=False)
     job_id = serializers.CharField(required=False)
     tenant_id = serializers.CharField(required=False)
@@ -52,14 +60,14 @@ class LeadOut(serializers.Serializer[Any]):
 
 
 class ProposeOut(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(["PROPOSED", "HANDOFF", "NEEDS_DISPATCH"])
+    status = one_of("PROPOSED", "HANDOFF", "NEEDS_DISPATCH")
     reason = serializers.CharField(required=False)
     proposal_id = serializers.CharField(required=False)
     message_id = serializers.CharField(required=False)
 
 
 class CallbackOut(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(["BOOKED", "PROPOSED", "HANDOFF", "NEEDS_DISPATCH", "IGNORED"])
+    status = one_of("BOOKED", "PROPOSED", "DECLINED", "HANDOFF", "NEEDS_DISPATCH", "IGNORED")
     reason = serializers.CharField(required=False)
     job_id = serializers.CharField(required=False)
     tenant_id = serializers.CharField(required=False)
@@ -70,7 +78,7 @@ class CallbackOut(serializers.Serializer[Any]):
 
 
 class ChatInboundOut(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(["PROPOSED", "HANDOFF", "NEEDS_DISPATCH"])
+    status = one_of("PROPOSED", "HANDOFF", "NEEDS_DISPATCH")
     tenant_id = serializers.CharField(allow_null=True)
     service = serializers.CharField(allow_null=True)
     proposal_id = serializers.CharField(allow_null=True)
@@ -78,7 +86,7 @@ class ChatInboundOut(serializers.Serializer[Any]):
 
 
 class ChatReplyOut(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(["BOOKED", "PROPOSED", "CLARIFY", "DECLINED", "NEEDS_DISPATCH", "HANDOFF"])
+    status = one_of("BOOKED", "PROPOSED", "CLARIFY", "DECLINED", "NEEDS_DISPATCH", "HANDOFF")
     job_id = serializers.CharField(allow_null=True)
     proposal_id = serializers.CharField(allow_null=True)
     message = serializers.CharField(allow_null=True)
@@ -91,7 +99,7 @@ class JobOut(serializers.Serializer[Any]):
     service = serializers.CharField()
     slot_start = serializers.DateTimeField()
     slot_end = serializers.DateTimeField()
-    status = serializers.CharField()
+    status = one_of("BOOKED", "CANCELLED", "COMPLETED", "NO_SHOW")
 
 
 def moment(value: Any) -> str:

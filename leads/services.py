@@ -24,9 +24,10 @@ from crm.phones import Phone, pretty
 from crm.services import add_task, remember_customer, take_turn
 from crm.timeline import note
 from leads.enums import IntakeStatus, LeadSource, ProposalStatus
+from leads.intent import asks_to_move
 from leads.models import Lead, Proposal
 from leads.replies import Reply, read_reply
-from leads.wording import APPOINTMENT, say
+from leads.wording import APPOINTMENT, JUST_APPOINTMENT, say
 
 
 class Outcome(StrEnum):
@@ -177,7 +178,9 @@ def offer_slot(
 def answer_offer(*, proposal: Proposal, text: str, now: datetime) -> Answer:
     """The customer's words about an offered slot. Repeats change nothing and get the same answer."""
     reply = read_reply(text)
-    wanted = read_when(text, now=now, zone=proposal.business.time_zone) if reply == Reply.UNCLEAR else None
+    # “reschedule to friday” names a day; a bare “2” or “no” does not.
+    names_a_time = reply == Reply.UNCLEAR or (reply == Reply.OTHER_TIME and asks_to_move(text))
+    wanted = read_when(text, now=now, zone=proposal.business.time_zone) if names_a_time else None
     if reply == Reply.YES:
         return accept(proposal=proposal, now=now)
     if reply == Reply.NO:
@@ -436,7 +439,8 @@ def _offer_text(lead: Lead, held: Appointment, *, key: str) -> str:
 
 def _confirmed_text(lead: Lead, appointment: Appointment) -> str:
     lang = lead.business.language
+    shown = JUST_APPOINTMENT[lang] if lead.business.private_health else appointment.service_name
     return say(
-        "confirmed", lang=lang, business=lead.business.name, service=_shown(lead, appointment.service_name),
+        "confirmed", lang=lang, business=lead.business.name, service=shown,
         when=say_when_long(appointment.starts_at, lead.business.time_zone, lang),
     )  # fmt: skip

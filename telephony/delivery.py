@@ -6,12 +6,13 @@ worker can die; the sweep then asks the carrier for the text instead of sending 
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Value, When
 from django.urls import reverse
 
@@ -28,8 +29,9 @@ log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 6
 BACKOFF: Final = timedelta(seconds=20)  # doubled with each attempt
-PATIENCE: Final = timedelta(minutes=2)  # far above the gateway's time limits: a claim older than this is nobody's
+PATIENCE: Final = timedelta(seconds=settings.OUTBOX_PATIENCE_SECONDS)  # a claim older than this is nobody's
 GIVE_UP_ASKING: Final = timedelta(hours=1)
+LONGEST_SWEEP: Final = 60.0  # seconds; a carrier that answers slowly must not hold a worker until it is killed
 TOO_OLD: Final = timedelta(days=3)  # a text this late would only confuse
 _CLOCK_SKEW: Final = timedelta(seconds=30)  # between the carrier's clock and ours
 
@@ -85,16 +87,20 @@ def record(message: Message, taken: CarrierText, *, now: datetime) -> None:
     """The carrier has it: keep its sid, and how far it is."""
     with transaction.atomic():
         Message.objects.filter(pk=message.pk, provider_sid="").update(provider_sid=taken.sid)
-        status = MessageStatus.SENT if taken.status == MessageStatus.SENDING else taken.status
-        move_forward(message, to=status, code=taken.error_code, now=now)
+        move_forward(message, to=taken.status, code=taken.error_code, now=now)
 
 
 def move_forward(message: Message, *, to: MessageStatus, code: str, now: datetime) -> bool:
-    """Reports come late, twice and out of order; a text only ever moves forward. False: it was that far already."""
+    """Reports come late, twice and out of order; a text only ever moves forward. False: it was that far already.
+
+    On its way at the carrier (SENDING) means that the carrier has it, which is all that SENT says.
+    """
+    to = MessageStatus.SENT if to == MessageStatus.SENDING else to
     behind = [status for status, rank in PROGRESS.items() if rank < PROGRESS[to]]
     changes: dict[str, object] = {"status": to}
     if to in (MessageStatus.SENT, MessageStatus.DELIVERED):
         changes["sent_at"] = Case(When(sent_at=None, then=Value(now)), default=F("sent_at"))
+        changes["error"] = ""  # “not known whether it arrived” is answered now
     if to == MessageStatus.DELIVERED:
         changes["delivered_at"] = now
     if to == MessageStatus.FAILED:
@@ -112,10 +118,16 @@ def move_forward(message: Message, *, to: MessageStatus, code: str, now: datetim
 def sweep(*, now: datetime, limit: int = 50) -> dict[str, int]:
     """What became of claimed texts nobody has heard of since: ask the carrier, and only if it never had it, send again."""
     outcome = {"found": 0, "queued_again": 0, "waiting": 0, "unknown": 0}
+    until = time.monotonic() + LONGEST_SWEEP
     with every_business():
-        stuck = Message.objects.stuck(claimed_before=now - PATIENCE).select_related("business").order_by("claimed_at")[:limit]
-        for message in stuck:
-            outcome[_resolve(message, now=now)] += 1
+        stuck = Message.objects.stuck(claimed_before=now - PATIENCE).select_related("business", "customer__business")
+        for message in stuck.order_by("claimed_at")[:limit]:
+            if time.monotonic() > until:
+                break
+            try:
+                outcome[_resolve(message, now=now)] += 1
+            except Exception:  # one text must not hold up the others
+                log.exception("sweep_broke_down", message_id=str(message.pk))
     return outcome
 
 
@@ -127,8 +139,10 @@ def status_callback(message: Message) -> str:
 
 def _resolve(message: Message, *, now: datetime) -> str:
     assert message.claimed_at is not None
+    # An earlier attempt that seemed to have come to nothing may show up at the carrier after all.
+    first_try = message.claimed_at if message.attempts == 1 else message.created_at
     try:
-        found = gateway().find(message, since=message.claimed_at - _CLOCK_SKEW)
+        found = gateway().find(message, since=first_try - _CLOCK_SKEW)
     except Transient:
         if now - message.claimed_at < GIVE_UP_ASKING:
             return "waiting"
@@ -136,7 +150,10 @@ def _resolve(message: Message, *, now: datetime) -> str:
     known = set(Message.objects.filter(provider_sid__in=[text.sid for text in found]).exclude(pk=message.pk).values_list("provider_sid", flat=True))
     ours = [text for text in found if text.sid not in known]
     if ours:
-        record(message, ours[0], now=now)
+        try:
+            record(message, ours[0], now=now)
+        except IntegrityError:  # another sweep has just given this one to a text with the same words; look again later
+            return "waiting"
         return "found"
     if message.attempts >= MAX_ATTEMPTS:
         return _give_up(message, now=now)
@@ -148,10 +165,11 @@ def _resolve(message: Message, *, now: datetime) -> str:
 
 
 def _give_up(message: Message, *, now: datetime) -> str:
-    if Message.objects.filter(pk=message.pk, status=MessageStatus.SENDING).update(
-        status=MessageStatus.UNKNOWN, error="The carrier could not tell whether it was sent. Call, or write again."
-    ):
-        _tell_of_failure(message, sentence="It is not known whether this text arrived.", now=now)
+    with transaction.atomic():
+        if Message.objects.filter(pk=message.pk, status=MessageStatus.SENDING).update(
+            status=MessageStatus.UNKNOWN, error="The carrier could not tell whether it was sent. Call, or write again."
+        ):
+            _tell_of_failure(message, sentence="It is not known whether this text arrived.", now=now)
     return "unknown"
 
 

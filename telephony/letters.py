@@ -23,21 +23,22 @@ class TextLetter:
     body: str
     opt_out_type: str
     media: int
-    business_slug: str
+    business_id: str  # a slug or a UUID, from the address
     payload: str  # JSON, without the words: those are in the message
 
     @classmethod
     def from_form(cls, form: Mapping[str, Any], query: Mapping[str, Any]) -> TextLetter:
         """Raises KeyError naming the missing field."""
-        media = str(form.get("NumMedia", "0"))
+        form = _readable(form)
+        media = form.get("NumMedia", "0")
         return cls(
-            sid=form["MessageSid"][:80],
-            from_number=form["From"].strip()[:16],
+            sid=form["MessageSid"][:64],
+            from_number=form["From"].strip()[:64],
             to_number=form.get("To", "").strip()[:16],
-            body=form["Body"].replace("\x00", ""),
-            opt_out_type=str(form.get("OptOutType", "")).strip().upper(),
-            media=int(media) if media.isdigit() else 0,
-            business_slug=str(query.get("business_id", ""))[:64],
+            body=form["Body"],
+            opt_out_type=form.get("OptOutType", "").strip().upper(),
+            media=int(media) if media.isascii() and media.isdigit() else 0,
+            business_id=str(query.get("business_id", ""))[:64],
             payload=_payload(form),
         )
 
@@ -64,21 +65,22 @@ class StatusLetter:
     @classmethod
     def from_form(cls, form: Mapping[str, Any], query: Mapping[str, Any]) -> StatusLetter:
         """Raises KeyError naming the missing field."""
+        form = _readable(form)
         return cls(
             sid=form["MessageSid"][:64],
             status=form["MessageStatus"][:20],
-            error_code=str(form.get("ErrorCode", ""))[:16],
+            error_code=form.get("ErrorCode", "")[:16],
             message_id=str(query.get("message", ""))[:64],
-            from_number=str(form.get("From", ""))[:64],
-            to_number=str(form.get("To", ""))[:64],
+            from_number=form.get("From", "")[:64],
+            to_number=form.get("To", "")[:64],
             payload=_payload(form),
         )
 
-    @property
-    def whose(self) -> dict[str, str]:
-        """How to find the message: by our own id in the address, else by the carrier's sid."""
-        return {"pk": self.message_id} if self.message_id else {"provider_sid": self.sid}
+
+def _readable(form: Mapping[str, Any]) -> dict[str, str]:
+    """Without NUL bytes, which no text column can hold."""
+    return {name: str(value).replace("\x00", "") for name, value in form.items()}
 
 
-def _payload(form: Mapping[str, Any]) -> str:
-    return json.dumps({name: str(form[name])[:64] for name in _KEPT if name in form})
+def _payload(form: Mapping[str, str]) -> str:
+    return json.dumps({name: form[name][:64] for name in _KEPT if name in form})

@@ -19,7 +19,7 @@ from booking.models import Service
 from booking.when import Wanted, read_when
 from crm import llm, messaging
 from crm.enums import Author, Direction, MessageKind, TaskReason
-from crm.models import Business, Conversation, Customer, Message
+from crm.models import Business, Conversation, Customer, Message, Task
 from crm.phones import Phone, is_short_code, pretty
 from crm.services import add_task
 from leads import services as leads
@@ -33,9 +33,9 @@ CANCEL_APPOINTMENT: Final = re.compile(r"\b(?:cancel|cancelar)\b.{0,30}\b(?:appo
 MOVE_APPOINTMENT: Final = re.compile(r"\bre-?\s?schedul|\b(?:change|move)\b.{0,20}\b(?:time|appointment|appt|booking)\b|\bcambiar\b.{0,20}\b(?:hora|cita)\b", re.IGNORECASE)
 # The end of a talk, in any mix: “ok thank you!”, “great, see you then 👍”.
 _PLEASANTRY: Final = re.compile(
-    r"\W*(?:(?:thanks?|thank you|thx|ty|tysm|so much|very much|a lot|ok|okay|k|great|perfect|awesome|cool|nice|got it|sounds good"
-    r"|will do|see (?:you|u|ya)(?: (?:then|soon|there))?|bye|you too|no problem|np|(?:muchas )?gracias|perfecto|vale|listo"
-    r"|muy bien|hasta (?:luego|entonces|pronto))\b\W*)+|[^\w?]+",
+    r"\W*(?:(?:(?:no )?thanks?|(?:no )?thank you|thx|ty|tysm|so much|very much|a lot|ok|okay|k|great|perfect|awesome|cool|nice"
+    r"|got it|sounds good|will do|see (?:you|u|ya)(?: (?:then|soon|there))?|bye|you too|no problem|np"
+    r"|(?:muchas |no )?gracias|perfecto|vale|listo|muy bien|hasta (?:luego|entonces|pronto))\b\W*)+|[^\w?]+",
     re.IGNORECASE,
 )
 NEGATED: Final = re.compile(r"\b(?:don'?t|do not|no)\s+(?:\w+\s+){0,2}(?:cancel|reschedul|move|change)", re.IGNORECASE)
@@ -72,7 +72,8 @@ def answer(
     if len(found) == 1:
         return offer(business=business, conversation=conversation, service=found[0], words=body, now=now, wanted=wanted)
     if len(found) > 1 and business.private_health:
-        return Said(reason="more than one service fits", text=say("more", lang=business.language, business=business.name))
+        text = say("more", lang=business.language, business=business.name)
+        return Said(reason="more than one service fits", text=text)
     if len(found) > 1:
         options = say("or", lang=business.language).join(service.name for service in found[:3])
         text = say("which", lang=business.language, business=business.name, options=options)
@@ -100,8 +101,9 @@ def _ask(business: Business, offered: list[Service]) -> Said:
 
 
 def offer(
-    *, business: Business, conversation: Conversation, service: Service, words: str, now: datetime, wanted: Wanted | None = None
-) -> Said:
+    *, business: Business, conversation: Conversation, service: Service, words: str, now: datetime,
+    wanted: Wanted | None = None,
+) -> Said:  # fmt: skip
     """A lead is captured and its next free slot offered."""
     customer = conversation.customer
     # The number they write from: after a merge the customer may be filed under another one, or under none.
@@ -128,12 +130,16 @@ def call_a_person(
 ) -> Said:
     """Not ours to decide: a task and a text for the owner, and a word to the customer (unless `silent`)."""
     who = " ".join(part for part in (customer.name, pretty(conversation.their_address)) if part)
+    asked = Task.objects.for_business(business).filter(customer=customer, reason=TaskReason.ASKED_A_PERSON).open()
+    told_before = asked.filter(due_at__gt=now - REMEMBERS).exists()
     add_task(
         business=business, customer=customer, reason=TaskReason.ASKED_A_PERSON, now=now,
         title=f"Answer {who}: “{body[:100]}”", about=f"conversation:{conversation.pk}",
     )  # fmt: skip
-    if silent:  # the owner was told when it began
+    if silent:
         return Said(reason="many answers in a short time: maybe another machine", text=None, still_waiting=True)
+    if told_before:  # once is enough, for the owner's phone and for theirs: the thread waits in the Inbox
+        return Said(reason="a person was asked a moment ago", text=None, still_waiting=True)
     said = ". Their text is in the Inbox." if business.private_health else f": {body[:200]}"
     messaging.alert_owner(
         business=business, customer=customer, now=now, body=f"Please answer {who}{said}",

@@ -139,7 +139,7 @@ def silent_after_opt_out(turn: Turn) -> Decision | None:
 
 
 def a_reaction(turn: Turn) -> Decision | None:
-    """“Liked “…””: the words are ours, quoted by their phone. The times and services in them ask for nothing."""
+    """'Liked "…"': the words are ours, quoted by their phone. The times and services in them ask for nothing."""
     if not optout.is_reaction(turn.body):
         return None
     if turn.open_proposal is None or turn.conversation.human_answers(turn.now):

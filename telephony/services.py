@@ -14,12 +14,12 @@ from twilio.twiml.messaging_response import MessagingResponse
 
 from booking.when import read_when
 from crm import consent, optout, phones, rows
-from crm.enums import Author, ConsentSource, Direction, MessageKind, MessageStatus, Verb
+from crm.enums import Author, ConsentSource, Direction, MessageKind, Verb
 from crm.keys import uuid7
 from crm.messaging import CannotSend, queue_message
 from crm.models import Business, Conversation, Message
 from crm.scoping import every_business, only
-from crm.services import receive_text
+from crm.services import receive_text, take_turn
 from crm.timeline import note
 from telephony import delivery, reading, receptionist
 from telephony.announcements import text_unread
@@ -36,7 +36,7 @@ READ_BY_RULES_AFTER: Final = timedelta(seconds=60)  # a text the model has not r
 
 
 def business_called(letter: TextLetter) -> Business | None:
-    """Whose number was texted; `business_id` (slug or UUID) in the signed address decides where one number serves several."""
+    """Whose number was texted. Where one number serves several, `business_id` (slug or UUID) in the signed address decides."""
     if letter.business_id:
         return Business.objects.filter(slug=letter.business_id).first() or _business_with_uuid(letter.business_id)
     return rows.first(Business, "id = (SELECT business_id FROM crm_phonenumber WHERE e164 = %s)", [letter.to_number])
@@ -54,7 +54,8 @@ def receive_letter(letter: TextLetter, *, business: Business | None, now: dateti
             _close(receipt_id, step=Step.NO_BUSINESS, reason=f"no business has {called}", answer=NO_ANSWER)
             return NO_ANSWER
         if not phones.is_e164(letter.from_number) and not phones.is_short_code(letter.from_number):
-            _close(receipt_id, step=Step.NO_BUSINESS, reason=f"“{letter.from_number}” is no phone number", answer=NO_ANSWER)
+            reason = f"“{letter.from_number}” is no phone number"
+            _close(receipt_id, step=Step.NO_BUSINESS, reason=reason, answer=NO_ANSWER)
             return NO_ANSWER
         with only(business):
             return _take_turn(letter, business=business, receipt_id=receipt_id, now=now)
@@ -96,7 +97,8 @@ def _take_turn(letter: TextLetter, *, business: Business, receipt_id: str, now: 
 
 def _speaks_of_consent(letter: TextLetter) -> bool:
     """STOP, START, HELP, “lose my number”: such words are no agreement to texts by merely being sent."""
-    return optout.read_keyword(letter.body, opt_out_type=letter.opt_out_type or None) is not None or optout.asks_to_stop(letter.body) is not None
+    keyword = optout.read_keyword(letter.body, opt_out_type=letter.opt_out_type or None)
+    return keyword is not None or optout.asks_to_stop(letter.body) is not None
 
 
 def _only_keep(turn: Turn) -> Decision:
@@ -113,8 +115,8 @@ def _word(turn: Turn, decision: Decision) -> tuple[Message | None, Decision]:
             turn.conversation.waiting_since = None
             rows.update(turn.conversation, "waiting_since")
         return None, decision
-    # While a person has the conversation the assistant is silent, but what the customer just settled by answering our own
-    # question (booked, moved, cancelled) is still confirmed to them.
+    # While a person has the conversation the assistant is silent, but what the customer just settled by answering our
+    # own question (booked, moved, cancelled) is still confirmed to them.
     author = Author.SYSTEM if turn.conversation.human_answers(turn.now) else Author.ASSISTANT
     try:
         message = queue_message(
@@ -156,10 +158,12 @@ def read_later(event_id: str, *, now: datetime) -> bool:
     with only(business):
         message = Message.objects.for_business(business).get(pk=event.message)
         read = None
-        if now - event.received_at < READ_BY_RULES_AFTER:
+        if business.is_active and now - event.received_at < READ_BY_RULES_AFTER:
             read = reading.read(business=business, body=message.body, now=now)
         with transaction.atomic():
-            conversation = Conversation.objects.for_business(business).select_for_update(of=("self",), no_key=True).select_related("customer").get(pk=message.conversation_id)
+            thread = Conversation.objects.for_business(business).select_related("customer").filter(pk=message.conversation_id)
+            take_turn(thread.get().customer)  # before the thread: the order everybody keeps
+            conversation = thread.select_for_update(of=("self",), no_key=True).get()
             # Two workers may have asked the model; one of them answers.
             if not InboundEvent.objects.filter(pk=event.pk, step=Step.READING).update(step=Step.RECEPTIONIST):
                 return False
@@ -204,8 +208,9 @@ def _act_on(
             words = read.when if read.when and read.when in message.body else message.body
             wanted = read_when(words, now=now, zone=business.time_zone)
             return receptionist.offer(
-                business=business, conversation=conversation, service=service, words=message.body, now=now, wanted=wanted
-            )
+                business=business, conversation=conversation, service=service, words=message.body, now=now,
+                wanted=wanted,
+            )  # fmt: skip
         if read.needs_person:
             return receptionist.call_a_person(business=business, customer=customer, conversation=conversation, body=message.body, now=now)
     return receptionist.answer(
@@ -215,7 +220,7 @@ def _act_on(
 
 
 def _settled_meanwhile(conversation: Conversation, *, message: Message, opted_out: bool, now: datetime) -> str | None:
-    """Why nothing may be said, let alone a slot be held, once the model is done: the world went on while it was reading."""
+    """Why nothing may be said, let alone a slot be held, now that the model is done: the world went on meanwhile."""
     if not conversation.business.is_active:
         return "business suspended"
     if opted_out:
@@ -238,8 +243,10 @@ def unread_events(*, now: datetime, older_than: timedelta = timedelta(seconds=20
 
 
 def receive_status(letter: StatusLetter, *, now: datetime, business: Business | None = None) -> bool:
-    """A delivery report, once. False: a repeat, or about a text that is not ours. `business`: whose sub-account sent it,
-    and whose texts it may speak of; None: everybody's."""
+    """A delivery report, once. False: a repeat, or about a text that is not ours.
+
+    `business`: whose sub-account sent it, and whose texts it may speak of; None: everybody's.
+    """
     status = read_status(letter.status)
     with transaction.atomic(), every_business():
         receipt_id = _claim(EventKind.STATUS, f"{letter.sid}:{letter.status}"[:80], letter, business=business, now=now)
@@ -258,8 +265,8 @@ def receive_status(letter: StatusLetter, *, now: datetime, business: Business | 
 
 
 def _reported_on(letter: StatusLetter, *, business: Business | None) -> Message | None:
-    """The carrier's sid says which text is meant. Our own id in the address helps only a text whose sid we do not know yet:
-    the report was quicker than the answer to our request, or that answer was lost."""
+    """The carrier's sid says which text is meant. Our own id in the address helps only a text whose sid we do not know
+    yet: the report was quicker than the answer to our request, or that answer was lost."""
     sent = Message.objects.select_related("business", "customer").filter(direction=Direction.OUTBOUND)
     if business is not None:
         sent = sent.for_business(business)
@@ -285,6 +292,7 @@ def _claim(kind: EventKind, sid: str, letter: TextLetter | StatusLetter, *, busi
 def _close(event_id: str, *, step: Step, reason: str, answer: str, message: Message | None = None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE telephony_inboundevent SET step = %s, reason = %s, answer = %s, message = coalesce(%s, message) WHERE id = %s",
-            [step.value, reason[:200], answer, message.pk if message else None, event_id],
+            "UPDATE telephony_inboundevent SET step = %s, reason = %s, answer = %s, message = coalesce(%s, message),"
+            " business_id = coalesce(business_id, %s) WHERE id = %s",
+            [step.value, reason[:200], answer, message and message.pk, message and message.business_id, event_id],
         )

@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -21,6 +23,7 @@ from crm.security import unseal
 from telephony.models import TwilioAccount
 
 SIMULATED_ACCOUNT = "AC" + "0" * 32
+_ACCOUNT_SID: Final = re.compile(r"AC[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Account:
 
 def account(account_sid: str) -> Account | None:
     """The account a letter claims to come from, or None when we have no token for it."""
+    if not _ACCOUNT_SID.fullmatch(account_sid):  # also: no letter without an account fits a token that was never set
+        return None
     if settings.CARRIER == "simulated":
         return Account(sid=SIMULATED_ACCOUNT, token=simulated_token()) if account_sid == SIMULATED_ACCOUNT else None
     if account_sid == settings.TWILIO_ACCOUNT_SID:

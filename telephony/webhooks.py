@@ -34,7 +34,7 @@ def from_carrier(view: Callable[[HttpRequest, Account], HttpResponse]) -> Callab
         if not request.headers.get("X-Twilio-Signature"):
             kind = SecurityEventKind.SIGNATURE_MISSING
         else:
-            account = signatures.account(request.POST.get("AccountSid", "")[:34])
+            account = signatures.account(request.POST.get("AccountSid", ""))
             if account is None:
                 kind = SecurityEventKind.ACCOUNT_UNKNOWN
             elif not signatures.is_genuine(request, token=account.token):
@@ -60,7 +60,11 @@ def text_received(request: HttpRequest, account: Account) -> HttpResponse:
     business = services.business_called(letter)
     if account.business is not None and business is not None and business.pk != account.business.pk:
         # A sub-account may only speak for its own business, whatever number it names.
-        report(kind=SecurityEventKind.ACCOUNT_UNKNOWN, request=request, now=timezone.now(), detail="another business's number")
+        report(
+            kind=SecurityEventKind.ACCOUNT_UNKNOWN, request=request, now=timezone.now(), business=account.business,
+            detail="another business's number",
+        )  # fmt: skip
+        log.warning("webhook_refused", reason="another business's number", path=request.path)
         return HttpResponse("This number is not yours.\n", status=403, content_type="text/plain")
     answer = services.receive_letter(letter, business=business, now=timezone.now())
     status = 200 if business is None or business.is_active else 403
@@ -78,7 +82,7 @@ def status_reported(request: HttpRequest, account: Account) -> HttpResponse:
         return _incomplete(missing)
     except ValueError:
         return HttpResponse("message: not an id of ours.\n", status=422, content_type="text/plain")
-    services.receive_status(letter, now=timezone.now())
+    services.receive_status(letter, business=account.business, now=timezone.now())
     return HttpResponse(status=204)
 
 

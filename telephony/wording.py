@@ -7,10 +7,11 @@ from typing import Final
 _TEXTS: Final = {
     "en": {
         "opted_out": "You will get no more texts from {business}. Reply START if you change your mind.",
-        "opted_in": "You will get texts about your appointments from {business} again. Reply STOP to end them.",
-        "help": "{business}{phone}. Texts about your requests and appointments; message and data rates may apply. Reply STOP to end them.",
+        "opted_in": "You will get texts about your appointments from {business} again. Reply STOP to opt out.",
+        "help": "{business}{phone}. Texts about your requests and appointments; message and data rates may apply. Reply STOP to opt out.",
         "ask": "Thanks for texting {business}. What can we do for you{examples}?",
         "which": "Thanks for texting {business}. Which one do you need: {options}?",
+        "more": "Thanks for texting {business}. Could you tell us a little more about what you need?",
         "team": "Thanks. Someone from {business} will get back to you.{phone}",
         "confirmed": "Thanks, you are all set: {service}, {slot}. {business}",
         "cancelled": "Cancelled: {service}, {slot}. Text UNDO within 30 minutes to take that back. {business}",
@@ -23,10 +24,11 @@ _TEXTS: Final = {
     },
     "es": {
         "opted_out": "No recibira mas mensajes de {business}. Responda START si cambia de idea.",
-        "opted_in": "Volvera a recibir mensajes de {business} sobre sus citas. Responda STOP para no recibirlos.",
-        "help": "{business}{phone}. Mensajes sobre sus citas; pueden aplicar tarifas. Responda STOP para no recibirlos.",
+        "opted_in": "Volvera a recibir mensajes de {business} sobre sus citas. Responda STOP para darse de baja.",
+        "help": "{business}{phone}. Mensajes sobre sus citas; pueden aplicar tarifas. Responda STOP para darse de baja.",
         "ask": "Gracias por escribir a {business}. Que necesita{examples}?",
         "which": "Gracias por escribir a {business}. Cual necesita: {options}?",
+        "more": "Gracias por escribir a {business}. Nos puede decir un poco mas sobre lo que necesita?",
         "team": "Gracias. Alguien de {business} le respondera.{phone}",
         "confirmed": "Gracias, todo listo: {service}, {slot}. {business}",
         "cancelled": "Cancelado: {service}, {slot}. Responda UNDO antes de 30 minutos para recuperarlo. {business}",

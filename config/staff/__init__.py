@@ -1,9 +1,5 @@
-"""The staff console: Django's admin with our own front page."""
+"""The staff console: Django's admin with our own front page, for the people who look after all businesses."""
 
-from django.contrib import admin
+from config.staff.site import StaffSite
 
-
-class StaffSite(admin.AdminSite):
-    site_header = "Frontdesk"
-    site_title = "Frontdesk staff"
-    index_title = "Today"
+__all__ = ["StaffSite"]

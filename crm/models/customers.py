@@ -12,6 +12,7 @@ from django.db.models.functions import Right
 
 from crm.enums import Channel, ConsentAction, ConsentScope, ConsentSource
 from crm.models.business import check_e164
+from crm.phones import pretty
 from crm.scoping import TenantForeignKey, TenantModel, TenantQuerySet, own_key, tenant_manager
 
 
@@ -30,13 +31,12 @@ class CustomerQuerySet(TenantQuerySet):
         """By the beginnings of words of the name or e-mail, or by digits of the number. Served by one index."""
         digits = "".join(c for c in words if c.isdigit())
         letters = [word for word in re.findall(r"[^\W\d]+[\w.@'-]*", words.lower()) if word]
-        tokens = [*letters, digits] if len(digits) >= 3 else letters
-        if not tokens:
+        wanted = ["'" + word.replace("'", "''").replace("\\", "") + "':*" for word in letters]
+        if len(digits) >= 3:
+            wanted.append(f"('{digits}':* | '+{digits}':*)")  # Postgres keeps the plus of a whole number
+        if not wanted:
             return self.none()
-        query = SearchQuery(
-            " & ".join("'" + token.replace("'", "''").replace("\\", "") + "':*" for token in tokens),
-            search_type="raw", config="simple",
-        )  # fmt: skip
+        query = SearchQuery(" & ".join(wanted), search_type="raw", config="simple")
         return self.annotate(_words=CUSTOMER_WORDS).filter(_words=query)
 
 
@@ -73,7 +73,9 @@ class Customer(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.phone or "Someone without a name"
+        if self.name:
+            return self.name
+        return pretty(self.phone) if self.phone else "Someone without a name"
 
     @property
     def first_name(self) -> str:

@@ -100,6 +100,7 @@ class ApiKey(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        verbose_name = "API key"
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(kind=KeyKind.ADMIN, business__isnull=True)

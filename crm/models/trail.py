@@ -81,12 +81,15 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the request, to tell a repeat from a mistake.")
     status = models.PositiveSmallIntegerField(null=True)
-    answer = models.JSONField(null=True)
+    answer = models.TextField(null=True, help_text="As JSON, word for word.")  # noqa: DJ001 - NULL: not answered yet
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["business", "scope", "key"], name="one_answer_per_key", nulls_distinct=False)
+            models.UniqueConstraint(fields=["business", "scope", "key"], name="one_answer_per_key"),
+            models.UniqueConstraint(
+                fields=["scope", "key"], condition=Q(business__isnull=True), name="one_answer_per_key_without_business"
+            ),
         ]
         indexes = [
             # used by the clean-up of old answers

@@ -20,6 +20,7 @@ SENTENCES: Final = {
     "21612": "The carrier cannot send from our number to this one.",
     "21614": "This number cannot receive texts (it may be a landline).",
     "21617": "The message is too long.",
+    "30002": "Our account at the carrier is suspended.",
     "30003": "The phone was switched off or out of reach.",
     "30004": "The carrier blocked the message.",
     "30005": "This number does not exist or is not in use.",

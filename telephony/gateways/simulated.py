@@ -19,13 +19,17 @@ from django.test import Client
 from django.utils import timezone
 
 from crm import optout
+from crm.enums import MessageStatus
 from crm.models import Message
 from telephony.gateways import CarrierText, OptedOut, Transient
 from telephony.gateways.codes import explain, read_status
 from telephony.models import CarrierSwitches, SimulatedText
 from telephony.signatures import SIMULATED_ACCOUNT, sign, simulated_token
 
-_UNSUBSCRIBED = "You have successfully been unsubscribed. You will not receive any more messages from this number. Reply START to resubscribe."
+_UNSUBSCRIBED = (
+    "You have successfully been unsubscribed. You will not receive any more messages from this number."
+    " Reply START to resubscribe."
+)
 
 
 class SimulatedGateway:
@@ -66,27 +70,12 @@ def switches() -> CarrierSwitches:
 
 def text_us(*, from_number: str, to_number: str, body: str) -> Delivery:
     """Somebody types on a simulated phone: the text goes through the signed webhook, and the answer to their phone."""
-    now = timezone.now()
-    text = SimulatedText.objects.create(
-        sid=_sid(), from_number=from_number, to_number=to_number, body=body, status="received", created_at=now, arrives_at=now
-    )
-    letter = {
-        "MessageSid": text.sid,
-        "SmsSid": text.sid,
-        "SmsMessageSid": text.sid,
-        "AccountSid": SIMULATED_ACCOUNT,
-        "ApiVersion": "2010-04-01",
-        "From": from_number,
-        "To": to_number,
-        "Body": body,
-        "NumMedia": "0",
-        "NumSegments": "1",
-        "SmsStatus": "received",
-    }
-    response = post_signed("/twilio/sms", letter)
+    text = written(from_number=from_number, to_number=to_number, body=body, at=timezone.now())
+    form = letter(text)
+    response = post_signed("/twilio/sms", form)
     if secrets.randbelow(100) < switches().duplicate_percent:
         for _ in range(2):
-            response = post_signed("/twilio/sms", letter)
+            response = post_signed("/twilio/sms", form)
     SimulatedText.objects.filter(pk=text.pk).update(webhook_status=response.status_code)
     text.webhook_status = response.status_code
     answer = response.content.decode()
@@ -96,6 +85,46 @@ def text_us(*, from_number: str, to_number: str, body: str) -> Delivery:
     if optout.carrier_confirms(body, None) and optout.read_keyword(body) == optout.Keyword.STOP:
         _take(from_number=to_number, to_number=from_number, body=_UNSUBSCRIBED, status_callback="")
     return Delivery(text=text, status=response.status_code, answer=answer, replies=tuple(body for body, _ in replies))
+
+
+def written(*, from_number: str, to_number: str, body: str, at: datetime) -> SimulatedText:
+    """A text somebody sent on a simulated phone, not yet delivered to our webhook."""
+    return SimulatedText.objects.create(
+        sid=_sid(),
+        from_number=from_number,
+        to_number=to_number,
+        body=body,
+        status="received",
+        created_at=at,
+        arrives_at=at,
+    )
+
+
+def carried(
+    *, from_number: str, to_number: str, body: str, at: datetime, status: str = "delivered", error_code: str = ""
+) -> SimulatedText:
+    """A text of ours that reached its end in the past: for histories, which nobody has to be told about any more."""
+    return SimulatedText.objects.create(
+        sid=_sid(), from_number=from_number, to_number=to_number, body=body, status=status, error_code=error_code,
+        created_at=at, arrives_at=at,
+    )  # fmt: skip
+
+
+def letter(text: SimulatedText) -> dict[str, str]:
+    """The form in which the carrier tells us of a text."""
+    return {
+        "MessageSid": text.sid,
+        "SmsSid": text.sid,
+        "SmsMessageSid": text.sid,
+        "AccountSid": SIMULATED_ACCOUNT,
+        "ApiVersion": "2010-04-01",
+        "From": text.from_number,
+        "To": text.to_number,
+        "Body": text.body,
+        "NumMedia": "0",
+        "NumSegments": "1",
+        "SmsStatus": "received",
+    }
 
 
 def tick() -> int:
@@ -129,12 +158,15 @@ def tick() -> int:
     return len(due)
 
 
-def post_signed(path: str, letter: dict[str, str]) -> HttpResponse:
-    """Deliver a letter to our own door, through every layer, signed as the carrier signs."""
+def post_signed(path: str, letter: dict[str, str], *, token: str | None = None) -> HttpResponse:
+    """Deliver a letter to our own door, through every layer, signed as the carrier signs (or with another `token`, as
+    a forger would)."""
     address = urlsplit(settings.PUBLIC_URL or "http://localhost")
-    client = Client(raise_request_exception=False, enforce_csrf_checks=True, SERVER_NAME=address.hostname or "localhost")
+    client = Client(
+        raise_request_exception=False, enforce_csrf_checks=True, SERVER_NAME=address.hostname or "localhost"
+    )
     client.defaults["HTTP_HOST"] = address.netloc
-    signature = sign(f"{address.scheme}://{address.netloc}{path}", letter, token=simulated_token())
+    signature = sign(f"{address.scheme}://{address.netloc}{path}", letter, token=token or simulated_token())
     # What a TLS proxy would add, when the installation sits behind one.
     return client.post(  # type: ignore[return-value]
         path, letter, secure=address.scheme == "https", headers={"X-Twilio-Signature": signature}
@@ -151,7 +183,11 @@ def _take(*, from_number: str, to_number: str, body: str, status_callback: str) 
 
 def _has_stopped(*, phone: str, number: str) -> bool:
     """The carrier's own list: the last STOP or START from this phone to this number."""
-    for body in SimulatedText.objects.filter(from_number=phone, to_number=number).order_by("-created_at").values_list("body", flat=True)[:50]:
+    for body in (
+        SimulatedText.objects.filter(from_number=phone, to_number=number)
+        .order_by("-created_at")
+        .values_list("body", flat=True)[:50]
+    ):
         word = optout.read_keyword(body)
         if word == optout.Keyword.STOP and optout.carrier_confirms(body, None):
             return True
@@ -167,8 +203,7 @@ def _read_twiml(answer: str) -> list[tuple[str, str]]:
 
 
 def _as_carrier_text(text: SimulatedText) -> CarrierText:
-    status = read_status(text.status)
-    assert status is not None
+    status = read_status(text.status) or MessageStatus.SENDING
     return CarrierText(sid=text.sid, status=status, error_code=text.error_code, created_at=text.created_at)
 
 

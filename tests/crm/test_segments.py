@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crm import segments
@@ -56,6 +56,7 @@ GSM_TEXT = st.text(st.sampled_from(DEFAULT_TABLE + EXTENSION_TABLE), min_size=15
 EMOJI_TEXT = st.text(st.sampled_from("ab ñá\U0001f6bf\U0001f44d‍"), min_size=60, max_size=300)
 
 
+@settings(deadline=None)
 @given(st.one_of(ANY_TEXT, GSM_TEXT, EMOJI_TEXT))
 @example("a" * 152 + "€" + "b" * 10)
 @example("á" * 66 + "\U0001f44d" + "b" * 10)
@@ -127,6 +128,7 @@ def test_letters_and_emoji_are_left_as_they_are(text):
     assert segments.normalise(text) == text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_normalising_twice_changes_nothing_and_leaves_composed_text(text):
     once = segments.normalise(text)
@@ -134,6 +136,7 @@ def test_normalising_twice_changes_nothing_and_leaves_composed_text(text):
     assert unicodedata.is_normalized("NFC", once)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from(DEFAULT_TABLE + EXTENSION_TABLE)))
 def test_what_is_already_cheap_is_not_touched(text):
     assert segments.normalise(text) == text

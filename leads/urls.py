@@ -1,0 +1,11 @@
+"""Today and Leads, under /app/. Comes last there: a bare slug is Today."""
+
+from django.urls import path
+
+from leads import views
+
+app_name = "leads"
+urlpatterns = [
+    path("<slug:slug>/", views.today, name="today"),
+    path("<slug:slug>/leads/", views.leads, name="leads"),
+]

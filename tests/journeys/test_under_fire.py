@@ -1,0 +1,244 @@
+"""The main job while things break: two web processes, two workers, letters delivered three times in random order, a
+process of each kind killed with -9, Redis wiped and Postgres restarted. At the end there is one job, one answer and one
+alert for everybody, and the owner's phone rang once each.
+
+Runs the real commands of the Procfile in a data folder of its own, with the demo carrier.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.client
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psutil
+import psycopg
+import pytest
+import redis
+from twilio.request_validator import RequestValidator
+
+from config import embedded
+
+PROJECT = Path(__file__).resolve().parents[2]
+OUR_NUMBER, OWNER = "+15552000001", "+15552009001"
+ACCOUNT = "AC" + "0" * 32
+CUSTOMERS = [f"+1555301{n:04d}" for n in range(12)]
+
+
+class House:
+    """The processes of one installation, and what a carrier and an operator can do to them."""
+
+    def __init__(self, data: Path) -> None:
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {
+            "FRONTDESK_DATA": str(data), "SECRET_KEY": "under-fire", "LOG_LEVEL": "ERROR", "OUTBOX_PATIENCE_SECONDS": "25", "DJANGO_SETTINGS_MODULE": "config.settings",
+        }  # fmt: skip
+        servers = embedded.ensure(data, postgres=True, redis=True)
+        assert servers.database_url is not None
+        assert servers.redis_url is not None
+        self.database_url, self.redis_url = servers.database_url, servers.redis_url
+        self.web: dict[int, subprocess.Popen[bytes]] = {}
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.beat: subprocess.Popen[bytes] | None = None
+
+    def manage(self, *arguments: str) -> None:
+        subprocess.run([sys.executable, "manage.py", *arguments], cwd=PROJECT, env=self.env, check=True, capture_output=True)
+
+    def start_web(self) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.web[port] = self._start(
+            "web", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--blocking-threads", "4", "--log-level", "error", "config.wsgi:application",
+        )  # fmt: skip
+        return port
+
+    def start_worker(self) -> None:
+        self.workers.append(
+            self._start(
+                "worker", "celery", "-q", "-A", "config.celery", "worker", "-Q", "inbound,outbound,bulk", "--concurrency", "1",
+                "--without-gossip", "--without-mingle", "-l", "critical",
+            )
+        )  # fmt: skip
+
+    def start_beat(self) -> None:
+        schedule = str(Path(self.env["FRONTDESK_DATA"]) / "schedule")
+        self.beat = self._start("beat", "celery", "-q", "-A", "config.celery", "beat", "-s", schedule, "--pidfile=", "-l", "critical")
+
+    def _start(self, process: str, *command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=PROJECT, env=self.env | {"FRONTDESK_PROCESS": process},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def answering(self, port: int) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        return False
+
+    def stop(self) -> None:
+        for process in [*self.web.values(), *self.workers, self.beat]:
+            if process is not None:
+                _kill(process)
+
+    # --- what breaks ---
+
+    def kill_a_web_process(self) -> None:
+        port = next(iter(self.web))
+        _kill(self.web.pop(port))
+        self.start_web()
+
+    def kill_a_worker(self) -> None:
+        _kill(self.workers.pop(0))
+        self.start_worker()
+
+    def wipe_redis(self) -> None:
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushall()
+
+    def restart_postgres(self) -> None:
+        """A fast shutdown; the keeper starts it again."""
+        with psycopg.connect(self.database_url) as connection:
+            postmaster = psutil.Process(connection.info.backend_pid).parent()
+        assert postmaster is not None
+        postmaster.send_signal(signal.SIGINT)
+        postmaster.wait(timeout=30)
+
+    # --- what can be seen ---
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        for _ in range(100):
+            try:
+                with psycopg.connect(self.database_url, connect_timeout=2) as connection:
+                    return connection.execute(sql.encode()).fetchall()
+            except psycopg.OperationalError:
+                time.sleep(0.2)
+        raise AssertionError("Postgres did not come back")
+
+
+class Carrier:
+    """Delivers a letter until somebody takes it, as a carrier with retries does, and keeps every answer."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        token = hmac.new(b"under-fire", b"simulated carrier", hashlib.sha256).hexdigest()[:32]
+        self.validator = RequestValidator(token)
+        self.answers: dict[str, set[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def deliver(self, letter: dict[str, str]) -> None:
+        body = urlencode(letter)
+        for _ in range(300):
+            port = random.choice(list(self.house.web))
+            signature = self.validator.compute_signature(f"http://127.0.0.1:{port}/twilio/sms", letter)
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+                connection.request(
+                    "POST", "/twilio/sms", body,
+                    {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature},
+                )  # fmt: skip
+                answer = connection.getresponse()
+                text = answer.read()
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.1)
+                continue
+            if answer.status == 200:
+                with self._lock:
+                    self.answers.setdefault(letter["MessageSid"], set()).add(text)
+                return
+            assert answer.status >= 500, (answer.status, text)  # broken for a moment, never refused
+            time.sleep(0.1)
+        raise AssertionError("nobody took the letter")
+
+    def everybody_texts(self, body: str, *, meanwhile: list[Callable[[], None]]) -> None:
+        """One text from each customer, each delivered three times, all shuffled; things break on the way."""
+        letters = [
+            {"MessageSid": "SM" + secrets.token_hex(16), "AccountSid": ACCOUNT, "From": customer, "To": OUR_NUMBER, "Body": body, "NumMedia": "0"}
+            for customer in CUSTOMERS
+        ]  # fmt: skip
+        deliveries: list[Callable[[], None]] = [lambda letter=letter: self.deliver(letter) for letter in letters * 3]  # type: ignore[misc]
+        random.shuffle(deliveries)
+        for place, trouble in enumerate(meanwhile, start=1):
+            deliveries.insert(place * len(deliveries) // (len(meanwhile) + 1), trouble)
+        with ThreadPoolExecutor(6) as pool:
+            for done in [pool.submit(delivery) for delivery in deliveries]:
+                done.result()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=10)
+
+
+def wait_until(what: Callable[[], bool], *, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.3)
+    return False
+
+
+@pytest.fixture
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("fire"))
+    try:
+        house.manage("migrate", "--verbosity", "0")
+        house.manage(
+            "add_business", "alice", "--name", "Alice Plumbing", "--zone", "America/Chicago", "--staff", "4",
+            "--number", OUR_NUMBER, "--owner-phone", OWNER,
+        )  # fmt: skip
+        ports = [house.start_web(), house.start_web()]
+        house.start_worker()
+        house.start_worker()
+        house.start_beat()
+        assert wait_until(lambda: all(house.answering(port) for port in ports), seconds=30)
+        yield house
+    finally:
+        house.stop()
+
+
+@pytest.mark.timeout(180)
+def test_one_job_one_answer_one_alert_whatever_breaks(house: House) -> None:
+    carrier = Carrier(house)
+
+    carrier.everybody_texts("need ac repair asap", meanwhile=[house.kill_a_web_process, house.wipe_redis])
+    carrier.everybody_texts("1", meanwhile=[house.kill_a_worker, house.restart_postgres, house.kill_a_web_process])
+
+    assert len(carrier.answers) == 2 * len(CUSTOMERS)
+    assert {len(answers) for answers in carrier.answers.values()} == {1}, "a repeat got another answer"
+    jobs = house.ask(
+        "SELECT c.phone, count(*) FROM booking_appointment a JOIN crm_customer c ON c.id = a.customer_id"
+        " WHERE a.status = 'SCHEDULED' GROUP BY 1 ORDER BY 1"
+    )
+    assert jobs == [(customer, 1) for customer in CUSTOMERS]
+    texts = house.ask(
+        "SELECT direction, audience, count(*), count(DISTINCT conversation_id) FROM crm_message"
+        " WHERE audience = 'customer' GROUP BY 1, 2 ORDER BY 1"
+    )
+    assert texts == [("inbound", "customer", 24, 12), ("outbound", "customer", 24, 12)]
+
+    # The alerts leave by themselves, each once, though a worker died and Redis forgot everything.
+    rang = "SELECT count(*), count(DISTINCT body) FROM telephony_simulatedtext WHERE to_number = '+15552009001'"
+    assert wait_until(lambda: house.ask(rang)[0][0] >= len(CUSTOMERS), seconds=90), house.ask(rang)
+    time.sleep(3)
+    assert house.ask(rang) == [(len(CUSTOMERS), len(CUSTOMERS))]
+    assert house.ask("SELECT count(*) FROM crm_message WHERE audience = 'owner'") == [(len(CUSTOMERS),)]
