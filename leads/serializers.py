@@ -13,10 +13,13 @@ from leads.models import Proposal
 
 
 def one_of(*values: str) -> serializers.CharField:
-    """A text of the answer with its possible values in the schema."""
-    field = serializers.CharField()
-    extend_schema_field({"type": "string", "enum": list(values)})(field)  # type: ignore[type-var] - takes instances too
-    return field
+    """A text of the answer, with its possible values in the schema."""
+
+    @extend_schema_field({"type": "string", "enum": list(values)})
+    class Word(serializers.CharField):
+        pass
+
+    return Word()
 
 
 class LeadIn(serializers.Serializer[Any]):

@@ -371,6 +371,8 @@ def test_the_schema_says_how_to_call_intake():
     assert [p["name"] for p in lead["parameters"]] == ["Idempotency-Key"]
     assert set(lead["responses"]) == {"200", "400", "401", "403", "404", "409", "413", "415", "422", "429"}
     assert list(lead["responses"]["422"]["content"]) == ["application/problem+json"]
+    answer = schema["components"]["schemas"]["LeadOut"]["properties"]["status"]
+    assert answer == {"type": "string", "enum": ["BOOKED", "HANDOFF", "NEEDS_DISPATCH"]}
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])

@@ -18,6 +18,7 @@ from crm.models import Activity, Business, Consent, Conversation, Message, Phone
 from crm.scoping import every_business
 from telephony import delivery, tasks
 from telephony.delivery import BACKOFF, GIVE_UP_ASKING, MAX_ATTEMPTS, PATIENCE
+from telephony.gateways import CarrierText
 from telephony.gateways import twilio as twilio_gateway
 from tests.crowd import all_at_once
 from tests.servers.carrier import Carrier
@@ -393,6 +394,27 @@ def test_four_sweeps_at_once_settle_twins_without_a_mix_up(twilio: TwilioApi, ca
 
     assert {stored(twin).provider_sid for twin in twins} == {text.sid for text in twilio.texts}
     assert (len(twilio.texts), {stored(twin).status for twin in twins}) == (4, {"sent"})
+
+
+def test_a_twin_that_was_given_the_same_sid_a_moment_ago_is_looked_at_again(twilio: TwilioApi, cast, now, monkeypatch, caplog):
+    twins = [queue(cast.shop, "On my way", now=now) for _ in range(2)]
+    twilio.creating = Weather(drop_taken=True)
+    send_due(now)
+    record = delivery.record
+
+    def overtaken(message: Message, taken: CarrierText, **more: Any) -> None:
+        """Another sweep, between our question and our writing it down."""
+        (other,) = (twin for twin in twins if twin.pk != message.pk)
+        rewrite(other, provider_sid=taken.sid, status="sent")
+        monkeypatch.setattr(delivery, "record", record)
+        record(message, taken, **more)
+
+    monkeypatch.setattr(delivery, "record", overtaken)
+
+    assert delivery.sweep(now=now + LATER)["waiting"] == 1
+    assert caplog.text == ""
+    delivery.sweep(now=now + LATER)
+    assert {stored(twin).provider_sid for twin in twins} == {text.sid for text in twilio.texts}
 
 
 def test_one_text_that_breaks_the_sweep_does_not_hold_up_the_others(twilio: TwilioApi, cast, now, monkeypatch):

@@ -120,7 +120,7 @@ def test_a_service_of_the_shop_next_door_is_none_of_ours(model: OpenAiApi, carri
 
 def test_a_time_the_model_made_up_is_not_theirs(model: OpenAiApi, carrier: Carrier, cast):
     carrier.text("the thing on my roof hums and blows warm")
-    understands(model, service="AC Repair", when="sunday at 3 in the morning")
+    understands(model, service="AC Repair", when="friday at 3 pm")
 
     assert read() == "Alice Plumbing can do AC Repair Wed Nov 18, 10:15-11:15 AM. Reply 1 to book, 2 for another time, 3 to pass."
 
