@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from urllib.parse import unquote_plus, urlencode
 
@@ -58,7 +58,9 @@ def main() -> None:
     print(f"\nOne web process, {CLIENTS} clients, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
     print(f"{'':42}{'per second':>11}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'of floor':>10}")
     stories: dict[str, Story] = {
-        "offer": Story("Text in, offer out; then a pass", lambda c, n: texts(shops[c], n, ["need ac repair asap", "3"]), 2),
+        "offer": Story(
+            "Text in, offer out; then a pass", lambda c, n: texts(shops[c], n, ["need ac repair asap", "3"]), 2
+        ),
         "hello": Story("Text that names no service", lambda c, n: texts(shops[c], n, ["hello there"]), 1),
         "lead": Story("POST /lead, booked", lambda c, n: leads(shops[c], n), 1),
     }
@@ -88,7 +90,16 @@ class Story:
 def shop() -> Business:
     """A business of ten; every client writes to one of its own, as customers of different businesses do."""
     slug = f"bench_{secrets.token_hex(4)}"
-    call_command("add_business", slug, name="Bench Plumbing", zone="America/Chicago", open_intake=True, staff=10, owner_phone="+15552009999", stdout=StringIO())
+    call_command(
+        "add_business",
+        slug,
+        name="Bench Plumbing",
+        zone="America/Chicago",
+        open_intake=True,
+        staff=10,
+        owner_phone="+15552009999",
+        stdout=StringIO(),
+    )
     business = Business.objects.get(slug=slug)
     business.sms_daily_cap_cents = 10**8
     business.save()
@@ -107,10 +118,17 @@ def texts(business: Business, count: int, bodies: list[str]) -> list[bytes]:
             person = someone()
         letter = {
             "MessageSid": "SM" + secrets.token_hex(16), "AccountSid": SIMULATED_ACCOUNT, "From": person, "To": number,
-            "Body": bodies[n % len(bodies)], "NumMedia": "0", "NumSegments": "1", "SmsStatus": "received", "ApiVersion": "2010-04-01",
+            "Body": bodies[n % len(bodies)], "NumMedia": "0", "NumSegments": "1", "SmsStatus": "received",
         }  # fmt: skip
         signature = sign("http://localhost/twilio/sms", letter, token=simulated_token())
-        made.append(request("/twilio/sms", urlencode(letter).encode(), content_type="application/x-www-form-urlencoded", headers={"X-Twilio-Signature": signature}))
+        made.append(
+            request(
+                "/twilio/sms",
+                urlencode(letter).encode(),
+                content_type="application/x-www-form-urlencoded",
+                headers={"X-Twilio-Signature": signature},
+            )
+        )
     return made
 
 
@@ -200,13 +218,18 @@ def slots() -> None:
         for _ in range(50):
             began = time.perf_counter()
             with CaptureQueriesContext(connection) as captured:
-                found, _ = calendar.open_slots(business=business, rules=rules, duration=timedelta(hours=1), now=now, limit=3)
+                found, _ = calendar.open_slots(
+                    business=business, rules=rules, duration=timedelta(hours=1), now=now, limit=3
+                )
             times.append(time.perf_counter() - began)
             counted = len(captured.captured_queries)
             assert found
         total = Appointment.objects.count()
     times.sort()
-    print(f"\nSlot search among {total:,} jobs of 20 staff: p50 {times[25] * 1000:.1f} ms, p95 {times[47] * 1000:.1f} ms, {counted} queries\n")
+    print(
+        f"\nSlot search among {total:,} jobs of 20 staff: p50 {times[25] * 1000:.1f} ms, p95 {times[47] * 1000:.1f} ms,"
+        f" {counted} queries\n"
+    )
 
 
 # --- the stage -------------------------------------------------------------------------------------------------------------
@@ -243,7 +266,10 @@ def apart(work: Callable[..., Result], *arguments: object) -> Result:
 
 def row(name: str, result: Result, low: Result | None = None) -> None:
     share = f"{result.per_second / low.per_second:.2f}" if low else ""
-    print(f"{name:42}{result.per_second:>11.0f}{result.p50:>9.1f}{result.p95:>9.1f}{result.p99:>9.1f}{share:>10}", flush=True)
+    print(
+        f"{name:42}{result.per_second:>11.0f}{result.p50:>9.1f}{result.p95:>9.1f}{result.p99:>9.1f}{share:>10}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -86,7 +86,9 @@ def view(_request: HttpRequest, story: str, client: str) -> HttpResponse:
             inserts = sql.startswith("INSERT")
             later = shift if inserts and "booking_appointment" in sql else None
             with_id = _INSERTS_ID.match(sql) is not None
-            values = [_fresh(value, state, new=with_id and place == 0, later=later) for place, value in enumerate(parameters)]
+            values = [
+                _fresh(value, state, new=with_id and place == 0, later=later) for place, value in enumerate(parameters)
+            ]
             if sql.startswith("UPDATE crm_idempotencykey"):
                 values[-1] = returned
             cursor.execute(sql, values)

@@ -14,32 +14,53 @@ from booking.enums import OCCUPYING, UPCOMING, AppointmentStatus
 from crm.models import Business, Customer
 from crm.scoping import TenantForeignKey, TenantModel, TenantQuerySet, own_key, tenant_manager
 
-WEEKDAYS = [(0, "Monday"), (1, "Tuesday"), (2, "Wednesday"), (3, "Thursday"), (4, "Friday"), (5, "Saturday"), (6, "Sunday")]
+WEEKDAYS = [
+    (0, "Monday"),
+    (1, "Tuesday"),
+    (2, "Wednesday"),
+    (3, "Thursday"),
+    (4, "Friday"),
+    (5, "Saturday"),
+    (6, "Sunday"),
+]
 
 
 class SchedulingRules(models.Model):
     """How a business wants its calendar filled. One row per business; booking locks it to take turns."""
 
-    business = models.OneToOneField(Business, on_delete=models.CASCADE, primary_key=True, related_name="scheduling_rules")
+    business = models.OneToOneField(
+        Business, on_delete=models.CASCADE, primary_key=True, related_name="scheduling_rules"
+    )
     hold_minutes = models.PositiveSmallIntegerField(
-        default=15, validators=[MinValueValidator(1), MaxValueValidator(1440)], help_text="How long an offered slot is kept free."
+        default=15,
+        validators=[MinValueValidator(1), MaxValueValidator(1440)],
+        help_text="How long an offered slot is kept free.",
     )
     min_notice_minutes = models.PositiveSmallIntegerField(
         default=60, validators=[MaxValueValidator(10_080)], help_text="Nothing is booked sooner than this from now."
     )
     horizon_days = models.PositiveSmallIntegerField(
-        default=14, validators=[MinValueValidator(1), MaxValueValidator(366)], help_text="How far ahead slots are offered."
+        default=14,
+        validators=[MinValueValidator(1), MaxValueValidator(366)],
+        help_text="How far ahead slots are offered.",
     )
     grid_minutes = models.PositiveSmallIntegerField(
-        default=15, choices=[(5, "5"), (10, "10"), (15, "15"), (20, "20"), (30, "30"), (60, "60")], help_text="Jobs start on these minutes."
+        default=15,
+        choices=[(5, "5"), (10, "10"), (15, "15"), (20, "20"), (30, "30"), (60, "60")],
+        help_text="Jobs start on these minutes.",
     )
     travel_buffer_minutes = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(240)])
     max_jobs_per_day = models.PositiveSmallIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Empty: as many as fit."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Empty: as many as fit.",
     )
     reserve_mornings_for_emergencies = models.BooleanField(default=False)
     reminder_hours = models.PositiveSmallIntegerField(
-        default=24, validators=[MaxValueValidator(168)], help_text="How long before a job its customer is reminded by text. 0: never."
+        default=24,
+        validators=[MaxValueValidator(168)],
+        help_text="How long before a job its customer is reminded by text. 0: never.",
     )
 
     class Meta:
@@ -54,12 +75,21 @@ class Service(TenantModel):
 
     name = models.CharField(max_length=80)
     aliases = ArrayField(
-        models.CharField(max_length=60), default=list, blank=True, help_text="Other words customers use for it, comma-separated."
+        models.CharField(max_length=60),
+        default=list,
+        blank=True,
+        help_text="Other words customers use for it, comma-separated.",
     )
     duration_minutes = models.PositiveSmallIntegerField(validators=[MinValueValidator(5), MaxValueValidator(720)])
-    price_low = models.DecimalField(max_digits=9, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)])
-    price_high = models.DecimalField(max_digits=9, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)])
-    note = models.CharField(max_length=200, blank=True, help_text="Said with the price, e.g. fee applies to future services.")
+    price_low = models.DecimalField(
+        max_digits=9, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)]
+    )
+    price_high = models.DecimalField(
+        max_digits=9, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)]
+    )
+    note = models.CharField(
+        max_length=200, blank=True, help_text="Said with the price, e.g. fee applies to future services."
+    )
     is_active = models.BooleanField(default=True)
 
     class Meta:
@@ -118,7 +148,9 @@ class WeeklyHours(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["business", "staff", "weekday", "opens"], name="one_opening_per_start"),
             models.UniqueConstraint(
-                fields=["business", "weekday", "opens"], condition=Q(staff__isnull=True), name="one_common_opening_per_start"
+                fields=["business", "weekday", "opens"],
+                condition=Q(staff__isnull=True),
+                name="one_common_opening_per_start",
             ),
         ]
 
@@ -159,7 +191,9 @@ class BlackoutDate(TenantModel):
         ordering = ["date"]
         constraints = [
             models.UniqueConstraint(
-                fields=["business", "date"], name="one_blackout_per_date", violation_error_message="This day is closed already."
+                fields=["business", "date"],
+                name="one_blackout_per_date",
+                violation_error_message="This day is closed already.",
             )
         ]
 
@@ -174,9 +208,6 @@ class AppointmentQuerySet(TenantQuerySet):
     def occupying(self, now: datetime) -> AppointmentQuerySet:
         """What takes time right now: a hold that has run out does not, even before the sweep has been."""
         return self.filter(status__in=OCCUPYING).exclude(status=AppointmentStatus.HELD, held_until__lte=now)
-
-    def expired_holds(self, now: datetime) -> AppointmentQuerySet:
-        return self.filter(status=AppointmentStatus.HELD, held_until__lte=now)
 
 
 class Appointment(TenantModel):
@@ -211,7 +242,10 @@ class Appointment(TenantModel):
                 name="no_double_booking",
                 expressions=[
                     (Func(F("staff_id"), F("staff_id"), Value("[]"), function="int8range"), RangeOperators.OVERLAPS),
-                    (Func(F("starts_at"), F("ends_at"), function="tstzrange", output_field=DateTimeRangeField()), RangeOperators.OVERLAPS),
+                    (
+                        Func(F("starts_at"), F("ends_at"), function="tstzrange", output_field=DateTimeRangeField()),
+                        RangeOperators.OVERLAPS,
+                    ),
                 ],
                 condition=Q(status__in=[status.value for status in OCCUPYING]),
                 violation_error_message="That time was just taken.",
@@ -222,7 +256,8 @@ class Appointment(TenantModel):
                 violation_error_message="An appointment has to end after it starts.",
             ),
             models.CheckConstraint(
-                condition=Q(status=AppointmentStatus.HELD, held_until__isnull=False) | ~Q(status=AppointmentStatus.HELD),
+                condition=Q(status=AppointmentStatus.HELD, held_until__isnull=False)
+                | ~Q(status=AppointmentStatus.HELD),
                 name="a_hold_has_an_end",
                 violation_error_message="A held slot needs a time until which it is held.",
             ),
@@ -234,7 +269,8 @@ class Appointment(TenantModel):
             models.Index(fields=["customer", "starts_at"], name="appointment_of_customer"),
             # used by the reminders: jobs to come that nobody was reminded of
             models.Index(
-                fields=["starts_at"], condition=Q(reminded_at__isnull=True, status__in=["SCHEDULED", "CONFIRMED"]),
+                fields=["starts_at"],
+                condition=Q(reminded_at__isnull=True, status__in=["SCHEDULED", "CONFIRMED"]),
                 name="appointment_to_remind",
             ),  # fmt: skip
             # used by the sweep of holds
@@ -246,5 +282,3 @@ class Appointment(TenantModel):
 
     def is_held(self, now: datetime) -> bool:
         return self.status == AppointmentStatus.HELD and self.held_until is not None and self.held_until > now
-
-

@@ -125,7 +125,9 @@ class _House:
             return {}
         counted: dict[date, int] = defaultdict(int)
         taken = Appointment.objects.for_business(self.business).occupying(now)
-        for start in taken.filter(starts_at__gt=after - _LONGEST_JOB, starts_at__lt=until + _LONGEST_JOB).values_list("starts_at", flat=True):
+        for start in taken.filter(starts_at__gt=after - _LONGEST_JOB, starts_at__lt=until + _LONGEST_JOB).values_list(
+            "starts_at", flat=True
+        ):
             counted[start.astimezone(self.business.zone).date()] += 1
         return counted
 
@@ -142,14 +144,18 @@ UNION ALL SELECT 'closed', NULL, NULL, NULL, NULL, NULL, NULL, date
 """
 
 
-def _house(*, business: Business, rules: SchedulingRules, now: datetime, earliest: datetime, horizon: datetime) -> _House:
+def _house(
+    *, business: Business, rules: SchedulingRules, now: datetime, earliest: datetime, horizon: datetime
+) -> _House:
     """One query, for staff, hours, time off and closed days."""
     own: dict[int | None, list[DayHours]] = defaultdict(list)
     off: dict[int, list[Interval]] = defaultdict(list)
     staff_ids: list[int] = []
     blackout: set[date] = set()
     with connection.cursor() as cursor:
-        cursor.execute(_HOUSE, {"business": business.pk, "from": earliest, "until": horizon, "today": (now - _LONGEST_JOB).date()})
+        cursor.execute(
+            _HOUSE, {"business": business.pk, "from": earliest, "until": horizon, "today": (now - _LONGEST_JOB).date()}
+        )
         for kind, staff_id, weekday, opens, closes, start, end, day in cursor.fetchall():
             if kind == "staff":
                 staff_ids.append(staff_id)
@@ -184,7 +190,14 @@ def _busy(business: Business, *, after: datetime, until: datetime, now: datetime
             " SELECT staff_id, unnest(range_agg(tstzrange(starts_at, ends_at))) AS span FROM booking_appointment"
             " WHERE business_id = %s AND starts_at > %s AND starts_at < %s AND ends_at > %s"
             " AND status = ANY(%s) AND NOT (status = 'HELD' AND held_until <= %s) GROUP BY staff_id) AS joined",
-            [business.pk, after - _LONGEST_JOB, until + _LONGEST_JOB, after - _LONGEST_JOB, [s.value for s in OCCUPYING], now],
+            [
+                business.pk,
+                after - _LONGEST_JOB,
+                until + _LONGEST_JOB,
+                after - _LONGEST_JOB,
+                [s.value for s in OCCUPYING],
+                now,
+            ],
         )
         return _intervals(cursor.fetchall())
 

@@ -84,7 +84,13 @@ def book_next(
 
 
 def book_at(
-    *, business: Business, request: Request, staff: StaffMember, starts_at: datetime, now: datetime, actor: User | None = None
+    *,
+    business: Business,
+    request: Request,
+    staff: StaffMember,
+    starts_at: datetime,
+    now: datetime,
+    actor: User | None = None,
 ) -> Appointment:
     """Book one certain time. Raises SlotTaken with a sentence, also for a time that has passed."""
     if starts_at <= now:
@@ -161,7 +167,11 @@ def confirm(*, appointment: Appointment, now: datetime, actor: User | None = Non
 def ask_to_reschedule(*, appointment: Appointment, now: datetime) -> bool:
     """They want another time. The old one stays theirs until a new one is agreed."""
     return _move_and_note(
-        appointment, to=AppointmentStatus.PENDING_RESCHEDULE, verb=Verb.MOVED, text="Wants another time for {what}.", now=now
+        appointment,
+        to=AppointmentStatus.PENDING_RESCHEDULE,
+        verb=Verb.MOVED,
+        text="Wants another time for {what}.",
+        now=now,
     )
 
 
@@ -201,12 +211,22 @@ def mark_no_show(*, appointment: Appointment, now: datetime, actor: User | None 
     """Nobody was there."""
     _must_have_started(appointment, now)
     return _move_and_note(
-        appointment, to=AppointmentStatus.NO_SHOW, verb=Verb.MISSED, text="Nobody was there: {what}.", now=now, actor=actor
+        appointment,
+        to=AppointmentStatus.NO_SHOW,
+        verb=Verb.MISSED,
+        text="Nobody was there: {what}.",
+        now=now,
+        actor=actor,
     )
 
 
 def reschedule(
-    *, appointment: Appointment, starts_at: datetime, now: datetime, staff: StaffMember | None = None, actor: User | None = None
+    *,
+    appointment: Appointment,
+    starts_at: datetime,
+    now: datetime,
+    staff: StaffMember | None = None,
+    actor: User | None = None,
 ) -> bool:
     """Move a job, keeping its length. The old time is free in the same instant. False: it was there already.
 
@@ -402,7 +422,13 @@ def _appointment(
     )  # fmt: skip
 
 
-def _move(appointment: Appointment, *, to: AppointmentStatus, frm: tuple[AppointmentStatus, ...] | None = None, **fields: object) -> bool:
+def _move(
+    appointment: Appointment,
+    *,
+    to: AppointmentStatus,
+    frm: tuple[AppointmentStatus, ...] | None = None,
+    **fields: object,
+) -> bool:
     """Claim by update: of two movers one gets True. Raises SlotTaken when the time is not free. Our turn is taken."""
     allowed = frm or MOVES[to]
     try:

@@ -28,7 +28,11 @@ urlpatterns = [
 
 def only_canonical_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
     """The schema names each route once, without the optional slash."""
-    return [(path.removesuffix("/"), regex, method, view) for path, regex, method, view in endpoints if path.startswith("/api/v1/")]
+    return [
+        (path.removesuffix("/"), regex, method, view)
+        for path, regex, method, view in endpoints
+        if path.startswith("/api/v1/")
+    ]
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -32,10 +32,18 @@ app.conf.beat_schedule = {
     "deliver-due-texts": {"task": "telephony.tasks.deliver_due", "schedule": 5.0, "options": {"expires": 5}},
     "ask-about-stuck-texts": {"task": "telephony.tasks.sweep_outbox", "schedule": 30.0, "options": {"expires": 30}},
     "read-unread-texts": {"task": "telephony.tasks.sweep_unread", "schedule": 20.0, "options": {"expires": 20}},
-    "release-expired-holds": {"task": "booking.tasks.release_expired_holds", "schedule": 30.0, "options": {"expires": 30}},
+    "release-expired-holds": {
+        "task": "booking.tasks.release_expired_holds",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "remind-of-appointments": {"task": "booking.tasks.remind_customers", "schedule": 60.0, "options": {"expires": 60}},
     # Kept short so that the staff console can say “dead” within a minute.
     "heartbeat": {"task": "crm.tasks.heartbeat", "schedule": 15.0, "options": {"expires": 15}},
     "forget-old-answers": {"task": "crm.tasks.forget_old_answers", "schedule": 3600.0, "options": {"expires": 3600}},
-    "move-simulated-texts": {"task": "telephony.tasks.move_simulated_texts", "schedule": 2.0, "options": {"expires": 2}},
+    "move-simulated-texts": {
+        "task": "telephony.tasks.move_simulated_texts",
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import re
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -18,7 +19,19 @@ _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _SECRET_VALUE = re.compile(r"\b(?:fd_[a-z]+_\w+|sk-[\w-]{8,}|AC[0-9a-f]{32}:\S+)")
 _SECRET_FIELD = re.compile(r"token|secret|password|authorization|api_key|signature|cookie", re.IGNORECASE)
 # Ids, times and durations are digits too, and are what a log is for.
-_PLAIN_FIELDS = {"ts", "level", "logger", "request_id", "task_id", "code", "count", "pid", "tenant_id", "event_id", "job_id"}
+_PLAIN_FIELDS = {
+    "ts",
+    "level",
+    "logger",
+    "request_id",
+    "task_id",
+    "code",
+    "count",
+    "pid",
+    "tenant_id",
+    "event_id",
+    "job_id",
+}
 
 
 def mask(text: str) -> str:
@@ -44,16 +57,20 @@ def _masked(name: str, value: Any) -> Any:
 _POLLED = ("/simulator/live", "/news/", "/healthz", "/readyz")
 
 
-def quiet(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def quiet(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """structlog processor: one line for a request, when it is finished, and none for polls that went well."""
     if event.get("event") == "request_started":
         raise structlog.DropEvent
-    if event.get("event") == "request_finished" and event.get("code", 500) < 400 and any(path in event["request"] for path in _POLLED):
+    if (
+        event.get("event") == "request_finished"
+        and event.get("code", 500) < 400
+        and any(path in event["request"] for path in _POLLED)
+    ):
         raise structlog.DropEvent
     return event
 
 
-def redact(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """structlog processor."""
     return {name: value if name in _PLAIN_FIELDS else _masked(name, value) for name, value in event.items()}
 
@@ -96,7 +113,12 @@ def configure(settings: dict[str, Any]) -> None:
         }
     )
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, quiet, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            quiet,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

@@ -30,6 +30,7 @@ DEBUG = env.bool("DEBUG", default=False)
 # "web" | "worker" | "beat" | "" (a management command): set by the process that starts, see Procfile and wsgi.py.
 PROCESS = os.environ.get("FRONTDESK_PROCESS", "")
 
+
 def local_secret(name: str) -> str:
     """A random secret for this data folder, made once and kept with 0600: a laptop needs no .env."""
     path = DATA_DIR / name
@@ -248,7 +249,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_TASK_PUBLISH_RETRY = False  # a lost wake-up costs seconds (the sweep finds the row); a waiting customer costs more
+CELERY_TASK_PUBLISH_RETRY = (
+    False  # a lost wake-up costs seconds (the sweep finds the row); a waiting customer costs more
+)
 
 # --- Providers: each switches on when its key is set -----------------------------------------------------------------
 
@@ -256,7 +259,9 @@ TWILIO_ACCOUNT_SID = env.str("TWILIO_ACCOUNT_SID", default="")
 TWILIO_AUTH_TOKEN = env.str("TWILIO_AUTH_TOKEN", default="")
 TWILIO_API_URL = env.str("TWILIO_API_URL", default="https://api.twilio.com").rstrip("/")
 if bool(TWILIO_ACCOUNT_SID) != bool(TWILIO_AUTH_TOKEN):
-    raise ImproperlyConfigured("Set both TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, or neither for the simulated carrier.")
+    raise ImproperlyConfigured(
+        "Set both TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN, or neither for the simulated carrier."
+    )
 # "twilio" or "simulated"; the simulated carrier signs its webhooks with this installation's own secret.
 CARRIER = env.str("CARRIER", default="twilio" if TWILIO_ACCOUNT_SID else "simulated")
 # After how many seconds a text that was handed to a worker and never heard of again is asked about. Far above the carrier's
@@ -276,7 +281,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "crm.api_schema.ApiSchema",
     "DEFAULT_THROTTLE_CLASSES": ["crm.api_auth.PerKeyThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"key": env.str("API_RATE", default="6000/min"), "anonymous": env.str("OPEN_RATE", default="120/min")},
+    "DEFAULT_THROTTLE_RATES": {
+        "key": env.str("API_RATE", default="6000/min"),
+        "anonymous": env.str("OPEN_RATE", default="120/min"),
+    },
     "EXCEPTION_HANDLER": "crm.api_errors.problem",
     "UNAUTHENTICATED_USER": None,
     "NUM_PROXIES": 1 if BEHIND_TLS_PROXY else 0,

@@ -74,11 +74,6 @@ class OpenOrApiKey(BasePermission):
         return request.auth is None or HasApiKey().has_permission(request, view)
 
 
-class HasAdminKey(HasApiKey):
-    message = "Send a platform admin key in the X-Admin-API-Key header."
-    kinds = (KeyKind.ADMIN,)
-
-
 class PerKeyThrottle(SimpleRateThrottle):
     """Per key; callers without one share a stricter rate per network address.
 

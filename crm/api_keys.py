@@ -57,7 +57,9 @@ def recognise(secret: str, *, now: datetime) -> ApiKey | None:
     if row is None or not hmac.compare_digest(row.digest, _digest(secret)) or not row.is_usable(now):
         return None
     if row.last_used_at is None or now - row.last_used_at > timedelta(minutes=1):
-        ApiKey.objects.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=now), pk=row.pk).update(last_used_at=now)
+        ApiKey.objects.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=now), pk=row.pk).update(
+            last_used_at=now
+        )
     return row
 
 
@@ -69,7 +71,12 @@ def rotate_key(*, key: ApiKey, now: datetime, actor: User | None = None) -> NewK
         if not ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
             raise ValueError("This key is revoked already; issue a new one.")
         return issue_key(
-            business=key.business, kind=KeyKind(key.kind), label=key.label, expires_at=key.expires_at, now=now, actor=actor
+            business=key.business,
+            kind=KeyKind(key.kind),
+            label=key.label,
+            expires_at=key.expires_at,
+            now=now,
+            actor=actor,
         )
 
 
@@ -78,7 +85,13 @@ def revoke_key(*, key: ApiKey, now: datetime, actor: User | None = None) -> bool
     with transaction.atomic():
         if not ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now):
             return False
-        audit(business=key.business, actor=actor, action="key revoked", target=f"{key.get_kind_display()} key {key.prefix}", now=now)
+        audit(
+            business=key.business,
+            actor=actor,
+            action="key revoked",
+            target=f"{key.get_kind_display()} key {key.prefix}",
+            now=now,
+        )
         return True
 
 

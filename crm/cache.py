@@ -16,11 +16,11 @@ _clients: dict[int, Any] = {}  # by connection pool; a client is safe to share b
 class OneClient(RedisCacheClient):
     """Keeps its clients: Django's own makes a new one for every call, which costs more than the call."""
 
-    def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
-        pool = self._get_connection_pool(write)
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
+        pool = self._get_connection_pool(write)  # type: ignore[attr-defined]  # the stubs leave it out
         client = _clients.get(id(pool))
         if client is None:
-            client = _clients[id(pool)] = self._client(connection_pool=pool)
+            client = _clients[id(pool)] = self._client(connection_pool=pool)  # type: ignore[attr-defined]
         return client
 
 

@@ -16,7 +16,9 @@ def plain_text_only(get_response: Handler) -> Handler:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if "\x00" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
-            return HttpResponse("This address holds a character that cannot be read.", status=400, content_type="text/plain")
+            return HttpResponse(
+                "This address holds a character that cannot be read.", status=400, content_type="text/plain"
+            )
         return get_response(request)
 
     return middleware

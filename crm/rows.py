@@ -38,7 +38,9 @@ def update(row: models.Model, *fields: str) -> None:
         cursor.execute(sql, [*read(row), row.pk])
 
 
-def first(model: type[Row], where: str, parameters: Sequence[Any], *, order: str = "", lock: bool = False) -> Row | None:
+def first(
+    model: type[Row], where: str, parameters: Sequence[Any], *, order: str = "", lock: bool = False
+) -> Row | None:
     """The first row `where` finds, in `order`. `lock`: FOR NO KEY UPDATE, which lets others still refer to the row."""
     found = fetch(model, where + (f" ORDER BY {order}" if order else "") + " LIMIT 1", parameters, lock=lock)
     return found[0] if found else None
@@ -63,7 +65,7 @@ def _insertion(model: type[models.Model], unless_conflict: bool) -> tuple[str, C
 
 @functools.cache
 def _updating(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, Callable[[models.Model], list[Any]]]:
-    fields = [model._meta.get_field(name) for name in names]
+    fields: list[Any] = [model._meta.get_field(name) for name in names]
     changes = ", ".join(f'"{field.column}" = %s' for field in fields)
     pk = model._meta.pk.column
     return f'UPDATE "{model._meta.db_table}" SET {changes} WHERE "{pk}" = %s', _reader(fields)
@@ -80,7 +82,7 @@ def _selection(model: type[models.Model]) -> tuple[str, list[str]]:
 
 def _reader(fields: Sequence[Any]) -> Callable[[models.Model], list[Any]]:
     """Reads the values of `fields` as psycopg takes them."""
-    getters = []
+    getters: list[Callable[[Any], Any]] = []
     for field in fields:
         get = attrgetter(field.attname)
         if getattr(field, "auto_now_add", False) or isinstance(field, models.JSONField):

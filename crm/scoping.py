@@ -8,10 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from celery import Task
 from django.db import migrations, models
 from django_scopes import ScopedManager, scope, scopes_disabled
 from django_scopes.manager import DisabledQuerySet
@@ -87,21 +85,3 @@ def every_business() -> Any:
 def only(business: Business) -> Any:
     """Enter one business: reads inside see its rows and no others."""
     return scope(business=business)
-
-
-class BusinessTask(Task):
-    """A Celery task that takes `business_id`, loads the business and runs inside its scope.
-
-    The body receives `business=` instead of the id; a business that is gone ends the task quietly, since there is
-    nothing left to do for it.
-    """
-
-    def __call__(self, *args: Any, business_id: str, **kwargs: Any) -> Any:
-        from crm.models import Business  # noqa: PLC0415 - the app registry is not ready when tasks are declared
-
-        business = Business.objects.filter(pk=business_id).first()
-        if business is None:
-            return None
-        run: Callable[..., Any] = super().__call__
-        with only(business):
-            return run(*args, business=business, **kwargs)

@@ -25,9 +25,9 @@ def report(
         minute=now.replace(second=0, microsecond=0), count=0,
     )  # fmt: skip
     SecurityEvent.objects.bulk_create([event], ignore_conflicts=True)
-    SecurityEvent.objects.filter(
-        kind=kind, path=event.path, source=event.source, minute=event.minute
-    ).update(count=F("count") + 1)
+    SecurityEvent.objects.filter(kind=kind, path=event.path, source=event.source, minute=event.minute).update(
+        count=F("count") + 1
+    )
 
 
 def sender(request: HttpRequest) -> str:
@@ -49,7 +49,7 @@ def seal(secret: str) -> bytes:
     return _box().encrypt(secret.encode())
 
 
-def unseal(sealed: bytes) -> str:
+def unseal(sealed: bytes | memoryview) -> str:
     """Raises ValueError when SECRET_KEY is not the one it was sealed with."""
     try:
         return _box().decrypt(bytes(sealed)).decode()

@@ -79,7 +79,9 @@ def remember_customer(
     """
     customer = find_customer(business=business, phone=phone, lock=True)
     if customer is None:
-        fresh = Customer(business=business, phone=phone, phone_raw=(raw or phone)[:64], name=name[:120], address=address[:200])
+        fresh = Customer(
+            business=business, phone=phone, phone_raw=(raw or phone)[:64], name=name[:120], address=address[:200]
+        )
         if rows.insert(fresh, unless_conflict=True):
             return fresh, True
         # Another request from the same person was quicker.
@@ -124,7 +126,14 @@ def update_customer(*, customer: Customer, changes: dict[str, Any], actor: User 
         except IntegrityError as error:
             raise Refused("A customer with this phone number is already on file.") from error
         labels = ", ".join(_label(field) for field in changed)
-        note(business=customer.business, customer=customer, verb=Verb.EDITED, text=f"Edited: {labels}.", now=now, actor=actor)
+        note(
+            business=customer.business,
+            customer=customer,
+            verb=Verb.EDITED,
+            text=f"Edited: {labels}.",
+            now=now,
+            actor=actor,
+        )
     return customer
 
 
@@ -340,7 +349,13 @@ def reply_as_staff(*, conversation: Conversation, body: str, user: User, now: da
 
 
 def tell_customer(
-    *, customer: Customer, body: str, kind: MessageKind, now: datetime, about: str = "", author: Author = Author.ASSISTANT
+    *,
+    customer: Customer,
+    body: str,
+    kind: MessageKind,
+    now: datetime,
+    about: str = "",
+    author: Author = Author.ASSISTANT,
 ) -> Message | None:
     """Text a customer something they should know. If the door says no, the reason stands on the timeline instead."""
     with transaction.atomic(savepoint=False):
@@ -418,7 +433,14 @@ def record_opt_out(*, business: Business, customer: Customer, words: str, user: 
         consent.revoke(
             business=business, phone=customer.phone, source=ConsentSource.STAFF, words=words, now=now, recorded_by=user
         )
-        note(business=business, customer=customer, verb=Verb.OPTED_OUT, text="Opted out of texts, recorded by staff.", now=now, actor=user)
+        note(
+            business=business,
+            customer=customer,
+            verb=Verb.OPTED_OUT,
+            text="Opted out of texts, recorded by staff.",
+            now=now,
+            actor=user,
+        )
 
 
 # --- Tasks -----------------------------------------------------------------------------------------------------------
@@ -435,7 +457,13 @@ def add_task(
     try:
         with transaction.atomic():
             task = Task.objects.create(
-                business=business, customer=customer, reason=reason, title=title[:200], about=about, created_at=now, due_at=now
+                business=business,
+                customer=customer,
+                reason=reason,
+                title=title[:200],
+                about=about,
+                created_at=now,
+                due_at=now,
             )
     except IntegrityError:  # the same moment, the same reason
         return Task.objects.for_business(business).get(customer=customer, reason=reason, done_at__isnull=True)
@@ -448,7 +476,14 @@ def finish_task(*, task: Task, user: User, now: datetime) -> bool:
     with transaction.atomic():
         if not Task.objects.filter(pk=task.pk, done_at__isnull=True).update(done_at=now, done_by=user):
             return False
-        note(business=task.business, customer=task.customer, verb=Verb.TASK, text=f"Done: {task.title}", now=now, actor=user)
+        note(
+            business=task.business,
+            customer=task.customer,
+            verb=Verb.TASK,
+            text=f"Done: {task.title}",
+            now=now,
+            actor=user,
+        )
         return True
 
 
@@ -460,7 +495,14 @@ def reopen_task(*, task: Task, user: User, now: datetime) -> None:
                 Task.objects.filter(pk=task.pk).update(done_at=None, done_by=None)
         except IntegrityError as error:
             raise Refused("The same thing is on the list again already.") from error
-        note(business=task.business, customer=task.customer, verb=Verb.TASK, text=f"Open again: {task.title}", now=now, actor=user)
+        note(
+            business=task.business,
+            customer=task.customer,
+            verb=Verb.TASK,
+            text=f"Open again: {task.title}",
+            now=now,
+            actor=user,
+        )
 
 
 # --- Businesses --------------------------------------------------------------------------------------------------------

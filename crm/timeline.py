@@ -43,10 +43,17 @@ def story(customer: Customer, *, before: datetime | None = None, limit: int = 50
     if before is not None:
         activities, messages = activities.filter(at__lt=before), messages.filter(created_at__lt=before)
     happened: Iterator[Entry] = (
-        Entry(at=row.at, kind=row.verb, text=row.text, about=row.about) for row in activities.order_by("-at", "-id")[:limit]
+        Entry(at=row.at, kind=row.verb, text=row.text, about=row.about)
+        for row in activities.order_by("-at", "-id")[:limit]
     )
     said: Iterator[Entry] = (
-        Entry(at=row.created_at, kind=f"text_{row.author}", text=row.body, about=f"message:{row.pk}", detail=_how_it_went(row))
+        Entry(
+            at=row.created_at,
+            kind=f"text_{row.author}",
+            text=row.body,
+            about=f"message:{row.pk}",
+            detail=_how_it_went(row),
+        )
         for row in messages.order_by("-created_at", "-id")[:limit]
     )
     merged = heapq.merge(happened, said, key=attrgetter("at"), reverse=True)

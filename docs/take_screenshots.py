@@ -28,10 +28,11 @@ def main() -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
+        celery = ("celery", "-q", "-A", "config.celery")
         processes = [
-            start("web", "granian", "--interface", "wsgi", "--port", str(port), "--log-level", "error", "config.wsgi:application"),
-            start("worker", "celery", "-q", "-A", "config.celery", "worker", "-Q", "inbound,outbound,bulk", "--concurrency", "1", "-l", "error"),
-            start("beat", "celery", "-q", "-A", "config.celery", "beat", "-s", f"{data}/schedule", "--pidfile=", "-l", "error"),
+            start("web", "granian", "--interface", "wsgi", "--port", str(port), "config.wsgi:application"),
+            start("worker", *celery, "worker", "-Q", "inbound,outbound,bulk", "--concurrency", "1", "-l", "error"),
+            start("beat", *celery, "beat", "-s", f"{data}/schedule", "--pidfile=", "-l", "error"),
         ]  # fmt: skip
         try:
             wait_for(port)
@@ -63,7 +64,9 @@ def take(base: str, passwords: dict[str, str]) -> None:
         desk.get_by_role("link", name=re.compile("Jane")).first.click()
         desk.wait_for_timeout(800)
         picture(desk, "thread")
-        phone = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark", device_scale_factor=2).new_page()
+        phone = browser.new_context(
+            viewport={"width": 360, "height": 740}, color_scheme="dark", device_scale_factor=2
+        ).new_page()
         sign_in(phone, f"{base}/accounts/login/", "owner@acme.example", passwords)
         phone.goto(f"{base}/app/")
         picture(phone, "today-phone-dark")
@@ -96,7 +99,9 @@ def manage(*arguments: str) -> None:
 
 
 def start(process: str, *command: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", *command], cwd=PROJECT, env=os.environ | {"FRONTDESK_PROCESS": process})
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=PROJECT, env=os.environ | {"FRONTDESK_PROCESS": process}
+    )
 
 
 def wait_for(port: int) -> None:

@@ -82,7 +82,8 @@ class LeadView(IdempotentPosts):
                 mine = claim(business=business, scope=self.scope, key=fields["event_id"], payload=fields)
             except DifferentRequest:
                 raise Conflict(
-                    f"event_id: “{fields['event_id'][:80]}” was used before with another body. Send a new event_id for a new request."
+                    f"event_id: “{fields['event_id'][:80]}” was used before with another body."
+                    " Send a new event_id for a new request."
                 ) from None
             if mine.is_repeat:
                 return Response(mine.answer)
@@ -92,7 +93,13 @@ class LeadView(IdempotentPosts):
             )  # fmt: skip
             answer = self.act(business, draft)
             mine.keep(status=200, answer=answer)
-        log.info("lead_received", tenant_id=business.slug, event_id=draft.event_id, job_id=answer.get("job_id"), outcome=answer["status"])
+        log.info(
+            "lead_received",
+            tenant_id=business.slug,
+            event_id=draft.event_id,
+            job_id=answer.get("job_id"),
+            outcome=answer["status"],
+        )
         return Response(answer)
 
     def act(self, business: Business, draft: Draft) -> dict[str, Any]:
@@ -102,7 +109,9 @@ class LeadView(IdempotentPosts):
         intent = read_intent(draft.notes)
         if intent != "book":
             reason, title = _HANDOFFS[intent]
-            services.hand_over(lead=lead, reason=reason, title=title.format(who=draft.name, notes=draft.notes[:120]), now=now)
+            services.hand_over(
+                lead=lead, reason=reason, title=title.format(who=draft.name, notes=draft.notes[:120]), now=now
+            )
             return {"status": "HANDOFF", "reason": intent}
         return self.book_or_offer(lead, draft)
 
@@ -114,7 +123,11 @@ class LeadView(IdempotentPosts):
         if answer.appointment is None:
             return {"status": "NEEDS_DISPATCH"}
         return job_answer(
-            answer.appointment, tenant_id=lead.business.slug, name=draft.name, phone=draft.phone.e164, event_id=draft.event_id
+            answer.appointment,
+            tenant_id=lead.business.slug,
+            name=draft.name,
+            phone=draft.phone.e164,
+            event_id=draft.event_id,
         )
 
 
@@ -126,7 +139,9 @@ class ProposeView(LeadView):
 
     def book_or_offer(self, lead: Lead, draft: Draft) -> dict[str, Any]:
         now = timezone.now()
-        refusal = messaging.why_not(business=lead.business, phone=draft.phone.e164, body="An offer", author=Author.ASSISTANT, now=now)
+        refusal = messaging.why_not(
+            business=lead.business, phone=draft.phone.e164, body="An offer", author=Author.ASSISTANT, now=now
+        )
         if refusal is not None:  # an offer they cannot receive would only block the slot
             services.hand_over(
                 lead=lead, reason=TaskReason.ASKED_A_PERSON, now=now,
@@ -150,7 +165,11 @@ class SmsCallbackView(IdempotentPosts):
         body.is_valid(raise_exception=True)
         fields = body.validated_data
         proposal = _proposal_with_handle(fields["message_id"])
-        if proposal is None or not _may_speak_for(request, proposal.business) or not _is_theirs(proposal, fields["from_phone"]):
+        if (
+            proposal is None
+            or not _may_speak_for(request, proposal.business)
+            or not _is_theirs(proposal, fields["from_phone"])
+        ):
             return Response({"status": "IGNORED"})
         business = active(proposal.business)
         with transaction.atomic(), only(business):
@@ -167,8 +186,14 @@ class SmsCallbackView(IdempotentPosts):
         if reply == Reply.NO:
             answer = services.decline(proposal=proposal, now=now)
             if answer.is_new:
-                tell_customer(customer=answer.lead.customer, body=answer.text, kind=MessageKind.CHAT, about=answer.about, now=now)
-            return {"status": "DECLINED"} if answer.outcome == Outcome.DECLINED else {"status": "HANDOFF", "reason": "cancel"}
+                tell_customer(
+                    customer=answer.lead.customer, body=answer.text, kind=MessageKind.CHAT, about=answer.about, now=now
+                )
+            return (
+                {"status": "DECLINED"}
+                if answer.outcome == Outcome.DECLINED
+                else {"status": "HANDOFF", "reason": "cancel"}
+            )
         if reply == Reply.OTHER_TIME:
             # The documented answer: a person takes it from here, and the offer stands until its hold runs out.
             services.hand_over(
@@ -202,7 +227,13 @@ class ChatInboundView(IdempotentPosts):
         body.is_valid(raise_exception=True)
         raw, text = body.validated_data["from_phone"], body.validated_data["text"]
         business = _business_of_chat(request, _phone_of_chat(request, raw), text)
-        answer: dict[str, Any] = {"status": "HANDOFF", "tenant_id": None, "service": None, "proposal_id": None, "message": None}
+        answer: dict[str, Any] = {
+            "status": "HANDOFF",
+            "tenant_id": None,
+            "service": None,
+            "proposal_id": None,
+            "message": None,
+        }
         if business is None:
             return Response(answer | {"message": "Could not determine tenant or service."})
         active(business)
@@ -319,7 +350,11 @@ def _proposal_with_handle(handle: str) -> Proposal | None:
     if len(digits) != 32 or not all(c in "0123456789abcdef" for c in digits):
         return None
     with every_business():
-        return Proposal.objects.select_related("business", "customer__business", "lead__business", "appointment").filter(pk=digits).first()
+        return (
+            Proposal.objects.select_related("business", "customer__business", "lead__business", "appointment")
+            .filter(pk=digits)
+            .first()
+        )
 
 
 def _may_speak_for(request: Request, business: Business) -> bool:
@@ -351,7 +386,9 @@ def _business_of_chat(request: Request, phone: str, text: str) -> Business | Non
     if isinstance(request.auth, ApiKey):
         return request.auth.business
     with every_business():
-        knowing = Business.objects.filter(open_intake=True, pk__in=Customer.objects.filter(phone=phone).values("business_id"))[:2]
+        knowing = Business.objects.filter(
+            open_intake=True, pk__in=Customer.objects.filter(phone=phone).values("business_id")
+        )[:2]
         found = list(knowing)
     if len(found) == 1:
         return found[0]
@@ -366,7 +403,9 @@ def _without_slug(text: str, business: Business) -> str:
 def _latest_proposal_to(request: Request, phone: str) -> Proposal | None:
     with every_business():
         theirs = Q(customer__phone=phone) | Q(customer__merged__phone=phone)  # or the number of one merged into them
-        rows = Proposal.objects.filter(theirs).select_related("business", "customer__business", "lead__business", "appointment")
+        rows = Proposal.objects.filter(theirs).select_related(
+            "business", "customer__business", "lead__business", "appointment"
+        )
         if isinstance(request.auth, ApiKey):
             rows = rows.filter(business=request.auth.business)
         else:

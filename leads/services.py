@@ -360,7 +360,9 @@ def _booked(
 
 def _needs_dispatch(lead: Lead, *, now: datetime, reason: str = "", key: str = "no_slot") -> Answer:
     """No capacity is an honest answer: a person is asked to call, with the reason."""
-    title = f"Call {_who(lead.customer)} about {lead.asked_for or 'their request'}: " + (reason or "this service is not on our list.")
+    title = f"Call {_who(lead.customer)} about {lead.asked_for or 'their request'}: " + (
+        reason or "this service is not on our list."
+    )
     with transaction.atomic(savepoint=False):
         add_task(
             business=lead.business, customer=lead.customer, reason=TaskReason.NO_CAPACITY, title=title, now=now,

@@ -294,5 +294,5 @@ def _close(event_id: str, *, step: Step, reason: str, answer: str, message: Mess
         cursor.execute(
             "UPDATE telephony_inboundevent SET step = %s, reason = %s, answer = %s, message = coalesce(%s, message),"
             " business_id = coalesce(business_id, %s) WHERE id = %s",
-            [step.value, reason[:200], answer, message and message.pk, message and message.business_id, event_id],
+            [step.value, reason[:200], answer, message.pk if message else None, message.business_id if message else None, event_id],
         )

@@ -53,10 +53,18 @@ def cast(db: None) -> Cast:
     return Cast(shop=shop, next_door=next_door, alice=alice, bob=bob, charlie=charlie)
 
 
-def open_shop(slug: str, *, name: str, number: str, owner_phone: str = "", staff: int = 2, **fields: object) -> Business:
+def open_shop(
+    slug: str, *, name: str, number: str, owner_phone: str = "", staff: int = 2, **fields: object
+) -> Business:
     """A business that can be booked, in Chicago, with open intake."""
     business = add_business(
-        slug=slug, name=name, zone="America/Chicago", open_intake=True, owner_phone=owner_phone, trade="plumbing", **fields
+        slug=slug,
+        name=name,
+        zone="America/Chicago",
+        open_intake=True,
+        owner_phone=owner_phone,
+        trade="plumbing",
+        **fields,
     )
     add_number(business=business, raw=number)
     with scopes_disabled():

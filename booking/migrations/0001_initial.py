@@ -5,46 +5,65 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Appointment',
+            name="Appointment",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('service_name', models.CharField(help_text='As it was called when booked.', max_length=80)),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField()),
-                ('status', models.CharField(choices=[('HELD', 'Held'), ('SCHEDULED', 'Scheduled'), ('CONFIRMED', 'Confirmed'), ('PENDING_RESCHEDULE', 'Wants another time'), ('CANCELLED', 'Cancelled'), ('COMPLETED', 'Completed'), ('NO_SHOW', 'No-show'), ('RELEASED', 'Hold released')], max_length=20)),
-                ('held_until', models.DateTimeField(blank=True, null=True)),
-                ('address', models.CharField(blank=True, max_length=200)),
-                ('notes', models.TextField(blank=True, max_length=10000)),
-                ('is_emergency', models.BooleanField(default=False)),
-                ('price_low', models.DecimalField(blank=True, decimal_places=2, max_digits=9, null=True)),
-                ('price_high', models.DecimalField(blank=True, decimal_places=2, max_digits=9, null=True)),
-                ('source', models.CharField(blank=True, help_text='How it was booked: api, text, chat, owner.', max_length=20)),
-                ('sequence', models.PositiveIntegerField(default=0, help_text='Counts changes of time, for calendar feeds.')),
-                ('created_at', models.DateTimeField()),
-                ('reminded_at', models.DateTimeField(blank=True, null=True)),
-                ('cancelled_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("service_name", models.CharField(help_text="As it was called when booked.", max_length=80)),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("HELD", "Held"),
+                            ("SCHEDULED", "Scheduled"),
+                            ("CONFIRMED", "Confirmed"),
+                            ("PENDING_RESCHEDULE", "Wants another time"),
+                            ("CANCELLED", "Cancelled"),
+                            ("COMPLETED", "Completed"),
+                            ("NO_SHOW", "No-show"),
+                            ("RELEASED", "Hold released"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("held_until", models.DateTimeField(blank=True, null=True)),
+                ("address", models.CharField(blank=True, max_length=200)),
+                ("notes", models.TextField(blank=True, max_length=10000)),
+                ("is_emergency", models.BooleanField(default=False)),
+                ("price_low", models.DecimalField(blank=True, decimal_places=2, max_digits=9, null=True)),
+                ("price_high", models.DecimalField(blank=True, decimal_places=2, max_digits=9, null=True)),
+                (
+                    "source",
+                    models.CharField(blank=True, help_text="How it was booked: api, text, chat, owner.", max_length=20),
+                ),
+                (
+                    "sequence",
+                    models.PositiveIntegerField(default=0, help_text="Counts changes of time, for calendar feeds."),
+                ),
+                ("created_at", models.DateTimeField()),
+                ("reminded_at", models.DateTimeField(blank=True, null=True)),
+                ("cancelled_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'ordering': ['starts_at', 'id'],
+                "ordering": ["starts_at", "id"],
             },
         ),
         migrations.CreateModel(
-            name='BlackoutDate',
+            name="BlackoutDate",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('date', models.DateField()),
-                ('reason', models.CharField(blank=True, max_length=120)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("date", models.DateField()),
+                ("reason", models.CharField(blank=True, max_length=120)),
             ],
             options={
-                'ordering': ['date'],
+                "ordering": ["date"],
             },
         ),
     ]

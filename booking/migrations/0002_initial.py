@@ -12,181 +12,413 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('booking', '0001_initial'),
-        ('crm', '0001_initial'),
+        ("booking", "0001_initial"),
+        ("crm", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SchedulingRules',
+            name="SchedulingRules",
             fields=[
-                ('business', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='scheduling_rules', serialize=False, to='crm.business')),
-                ('hold_minutes', models.PositiveSmallIntegerField(default=15, help_text='How long an offered slot is kept free.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1440)])),
-                ('min_notice_minutes', models.PositiveSmallIntegerField(default=60, help_text='Nothing is booked sooner than this from now.', validators=[django.core.validators.MaxValueValidator(10080)])),
-                ('horizon_days', models.PositiveSmallIntegerField(default=14, help_text='How far ahead slots are offered.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(366)])),
-                ('grid_minutes', models.PositiveSmallIntegerField(choices=[(5, '5'), (10, '10'), (15, '15'), (20, '20'), (30, '30'), (60, '60')], default=15, help_text='Jobs start on these minutes.')),
-                ('travel_buffer_minutes', models.PositiveSmallIntegerField(default=0, validators=[django.core.validators.MaxValueValidator(240)])),
-                ('max_jobs_per_day', models.PositiveSmallIntegerField(blank=True, help_text='Empty: as many as fit.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000)])),
-                ('reserve_mornings_for_emergencies', models.BooleanField(default=False)),
-                ('reminder_hours', models.PositiveSmallIntegerField(default=24, help_text='How long before a job its customer is reminded by text. 0: never.', validators=[django.core.validators.MaxValueValidator(168)])),
+                (
+                    "business",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="scheduling_rules",
+                        serialize=False,
+                        to="crm.business",
+                    ),
+                ),
+                (
+                    "hold_minutes",
+                    models.PositiveSmallIntegerField(
+                        default=15,
+                        help_text="How long an offered slot is kept free.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(1440),
+                        ],
+                    ),
+                ),
+                (
+                    "min_notice_minutes",
+                    models.PositiveSmallIntegerField(
+                        default=60,
+                        help_text="Nothing is booked sooner than this from now.",
+                        validators=[django.core.validators.MaxValueValidator(10080)],
+                    ),
+                ),
+                (
+                    "horizon_days",
+                    models.PositiveSmallIntegerField(
+                        default=14,
+                        help_text="How far ahead slots are offered.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(366),
+                        ],
+                    ),
+                ),
+                (
+                    "grid_minutes",
+                    models.PositiveSmallIntegerField(
+                        choices=[(5, "5"), (10, "10"), (15, "15"), (20, "20"), (30, "30"), (60, "60")],
+                        default=15,
+                        help_text="Jobs start on these minutes.",
+                    ),
+                ),
+                (
+                    "travel_buffer_minutes",
+                    models.PositiveSmallIntegerField(
+                        default=0, validators=[django.core.validators.MaxValueValidator(240)]
+                    ),
+                ),
+                (
+                    "max_jobs_per_day",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        help_text="Empty: as many as fit.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(1000),
+                        ],
+                    ),
+                ),
+                ("reserve_mornings_for_emergencies", models.BooleanField(default=False)),
+                (
+                    "reminder_hours",
+                    models.PositiveSmallIntegerField(
+                        default=24,
+                        help_text="How long before a job its customer is reminded by text. 0: never.",
+                        validators=[django.core.validators.MaxValueValidator(168)],
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'scheduling rules',
+                "verbose_name_plural": "scheduling rules",
             },
         ),
         migrations.AddField(
-            model_name='appointment',
-            name='business',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business'),
+            model_name="appointment",
+            name="business",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
         ),
         migrations.AddField(
-            model_name='appointment',
-            name='customer',
-            field=crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='appointments', to='crm.customer'),
+            model_name="appointment",
+            name="customer",
+            field=crm.scoping.TenantForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="appointments", to="crm.customer"
+            ),
         ),
         migrations.AddField(
-            model_name='blackoutdate',
-            name='business',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business'),
+            model_name="blackoutdate",
+            name="business",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
         ),
         migrations.CreateModel(
-            name='Service',
+            name="Service",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=80)),
-                ('aliases', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list, help_text='Other words customers use for it, comma-separated.', size=None)),
-                ('duration_minutes', models.PositiveSmallIntegerField(validators=[django.core.validators.MinValueValidator(5), django.core.validators.MaxValueValidator(720)])),
-                ('price_low', models.DecimalField(blank=True, decimal_places=2, max_digits=9, null=True, validators=[django.core.validators.MinValueValidator(0)])),
-                ('price_high', models.DecimalField(blank=True, decimal_places=2, max_digits=9, null=True, validators=[django.core.validators.MinValueValidator(0)])),
-                ('note', models.CharField(blank=True, help_text='Said with the price, e.g. fee applies to future services.', max_length=200)),
-                ('is_active', models.BooleanField(default=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=80)),
+                (
+                    "aliases",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=60),
+                        blank=True,
+                        default=list,
+                        help_text="Other words customers use for it, comma-separated.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "duration_minutes",
+                    models.PositiveSmallIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(5),
+                            django.core.validators.MaxValueValidator(720),
+                        ]
+                    ),
+                ),
+                (
+                    "price_low",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=2,
+                        max_digits=9,
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "price_high",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=2,
+                        max_digits=9,
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "note",
+                    models.CharField(
+                        blank=True,
+                        help_text="Said with the price, e.g. fee applies to future services.",
+                        max_length=200,
+                    ),
+                ),
+                ("is_active", models.BooleanField(default=True)),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
             ],
             options={
-                'ordering': ['name', 'id'],
+                "ordering": ["name", "id"],
             },
         ),
         migrations.AddField(
-            model_name='appointment',
-            name='service',
-            field=crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='appointments', to='booking.service'),
+            model_name="appointment",
+            name="service",
+            field=crm.scoping.TenantForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="appointments",
+                to="booking.service",
+            ),
         ),
         migrations.CreateModel(
-            name='StaffMember',
+            name="StaffMember",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=80)),
-                ('is_active', models.BooleanField(default=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=80)),
+                ("is_active", models.BooleanField(default=True)),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', 'id'],
+                "ordering": ["name", "id"],
             },
         ),
         migrations.AddField(
-            model_name='appointment',
-            name='staff',
-            field=crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='appointments', to='booking.staffmember'),
+            model_name="appointment",
+            name="staff",
+            field=crm.scoping.TenantForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="appointments", to="booking.staffmember"
+            ),
         ),
         migrations.CreateModel(
-            name='TimeOff',
+            name="TimeOff",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField()),
-                ('reason', models.CharField(blank=True, max_length=120)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('staff', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='time_off', to='booking.staffmember')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                ("reason", models.CharField(blank=True, max_length=120)),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "staff",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="time_off", to="booking.staffmember"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'time off',
-                'ordering': ['starts_at', 'id'],
+                "verbose_name_plural": "time off",
+                "ordering": ["starts_at", "id"],
             },
         ),
         migrations.CreateModel(
-            name='WeeklyHours',
+            name="WeeklyHours",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('weekday', models.PositiveSmallIntegerField(choices=[(0, 'Monday'), (1, 'Tuesday'), (2, 'Wednesday'), (3, 'Thursday'), (4, 'Friday'), (5, 'Saturday'), (6, 'Sunday')])),
-                ('opens', models.TimeField()),
-                ('closes', models.TimeField(help_text='00:00 means midnight at the end of the day.')),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('staff', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='hours', to='booking.staffmember')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "weekday",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (0, "Monday"),
+                            (1, "Tuesday"),
+                            (2, "Wednesday"),
+                            (3, "Thursday"),
+                            (4, "Friday"),
+                            (5, "Saturday"),
+                            (6, "Sunday"),
+                        ]
+                    ),
+                ),
+                ("opens", models.TimeField()),
+                ("closes", models.TimeField(help_text="00:00 means midnight at the end of the day.")),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "staff",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="hours",
+                        to="booking.staffmember",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'opening hours',
-                'verbose_name_plural': 'opening hours',
-                'ordering': ['weekday', 'opens', 'id'],
+                "verbose_name": "opening hours",
+                "verbose_name_plural": "opening hours",
+                "ordering": ["weekday", "opens", "id"],
             },
         ),
         migrations.AddConstraint(
-            model_name='blackoutdate',
-            constraint=models.UniqueConstraint(fields=('business', 'date'), name='one_blackout_per_date', violation_error_message='This day is closed already.'),
+            model_name="blackoutdate",
+            constraint=models.UniqueConstraint(
+                fields=("business", "date"),
+                name="one_blackout_per_date",
+                violation_error_message="This day is closed already.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='service',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='service_own_key'),
+            model_name="service",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="service_own_key"),
         ),
         migrations.AddConstraint(
-            model_name='service',
-            constraint=models.UniqueConstraint(models.F('business'), models.Func(models.F('name'), function='lower'), name='one_service_per_name', violation_error_message='A service with this name exists already.'),
+            model_name="service",
+            constraint=models.UniqueConstraint(
+                models.F("business"),
+                models.Func(models.F("name"), function="lower"),
+                name="one_service_per_name",
+                violation_error_message="A service with this name exists already.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='service',
-            constraint=models.CheckConstraint(condition=models.Q(('price_low__isnull', True), ('price_high__isnull', True), ('price_high__gte', models.F('price_low')), _connector='OR'), name='price_range_in_order', violation_error_message='The highest price is below the lowest.'),
+            model_name="service",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("price_low__isnull", True),
+                    ("price_high__isnull", True),
+                    ("price_high__gte", models.F("price_low")),
+                    _connector="OR",
+                ),
+                name="price_range_in_order",
+                violation_error_message="The highest price is below the lowest.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='staffmember',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='staff_own_key'),
+            model_name="staffmember",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="staff_own_key"),
         ),
         migrations.AddIndex(
-            model_name='appointment',
-            index=models.Index(fields=['business', 'starts_at', 'id'], name='appointment_calendar'),
+            model_name="appointment",
+            index=models.Index(fields=["business", "starts_at", "id"], name="appointment_calendar"),
         ),
         migrations.AddIndex(
-            model_name='appointment',
-            index=models.Index(fields=['customer', 'starts_at'], name='appointment_of_customer'),
+            model_name="appointment",
+            index=models.Index(fields=["customer", "starts_at"], name="appointment_of_customer"),
         ),
         migrations.AddIndex(
-            model_name='appointment',
-            index=models.Index(condition=models.Q(('reminded_at__isnull', True), ('status__in', ['SCHEDULED', 'CONFIRMED'])), fields=['starts_at'], name='appointment_to_remind'),
+            model_name="appointment",
+            index=models.Index(
+                condition=models.Q(("reminded_at__isnull", True), ("status__in", ["SCHEDULED", "CONFIRMED"])),
+                fields=["starts_at"],
+                name="appointment_to_remind",
+            ),
         ),
         migrations.AddIndex(
-            model_name='appointment',
-            index=models.Index(condition=models.Q(('status', 'HELD')), fields=['held_until'], name='appointment_hold_ends'),
+            model_name="appointment",
+            index=models.Index(
+                condition=models.Q(("status", "HELD")), fields=["held_until"], name="appointment_hold_ends"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='appointment',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='appointment_own_key'),
+            model_name="appointment",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="appointment_own_key"),
         ),
         migrations.AddConstraint(
-            model_name='appointment',
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(condition=models.Q(('status__in', ['HELD', 'SCHEDULED', 'CONFIRMED', 'PENDING_RESCHEDULE'])), expressions=[(models.Func(models.F('staff_id'), models.F('staff_id'), models.Value('[]'), function='int8range'), '&&'), (models.Func(models.F('starts_at'), models.F('ends_at'), function='tstzrange', output_field=django.contrib.postgres.fields.ranges.DateTimeRangeField()), '&&')], name='no_double_booking', violation_error_message='That time was just taken.'),
+            model_name="appointment",
+            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
+                condition=models.Q(("status__in", ["HELD", "SCHEDULED", "CONFIRMED", "PENDING_RESCHEDULE"])),
+                expressions=[
+                    (
+                        models.Func(
+                            models.F("staff_id"), models.F("staff_id"), models.Value("[]"), function="int8range"
+                        ),
+                        "&&",
+                    ),
+                    (
+                        models.Func(
+                            models.F("starts_at"),
+                            models.F("ends_at"),
+                            function="tstzrange",
+                            output_field=django.contrib.postgres.fields.ranges.DateTimeRangeField(),
+                        ),
+                        "&&",
+                    ),
+                ],
+                name="no_double_booking",
+                violation_error_message="That time was just taken.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='appointment',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='appointment_ends_after_it_starts', violation_error_message='An appointment has to end after it starts.'),
+            model_name="appointment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ends_at__gt", models.F("starts_at"))),
+                name="appointment_ends_after_it_starts",
+                violation_error_message="An appointment has to end after it starts.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='appointment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('held_until__isnull', False), ('status', 'HELD')), models.Q(('status', 'HELD'), _negated=True), _connector='OR'), name='a_hold_has_an_end', violation_error_message='A held slot needs a time until which it is held.'),
+            model_name="appointment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("held_until__isnull", False), ("status", "HELD")),
+                    models.Q(("status", "HELD"), _negated=True),
+                    _connector="OR",
+                ),
+                name="a_hold_has_an_end",
+                violation_error_message="A held slot needs a time until which it is held.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='timeoff',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='time_off_ends_after_it_starts', violation_error_message='Time off has to end after it starts.'),
+            model_name="timeoff",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ends_at__gt", models.F("starts_at"))),
+                name="time_off_ends_after_it_starts",
+                violation_error_message="Time off has to end after it starts.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='weeklyhours',
-            constraint=models.UniqueConstraint(fields=('business', 'staff', 'weekday', 'opens'), name='one_opening_per_start'),
+            model_name="weeklyhours",
+            constraint=models.UniqueConstraint(
+                fields=("business", "staff", "weekday", "opens"), name="one_opening_per_start"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='weeklyhours',
-            constraint=models.UniqueConstraint(condition=models.Q(('staff__isnull', True)), fields=('business', 'weekday', 'opens'), name='one_common_opening_per_start'),
+            model_name="weeklyhours",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("staff__isnull", True)),
+                fields=("business", "weekday", "opens"),
+                name="one_common_opening_per_start",
+            ),
         ),
     ]

@@ -14,441 +14,1034 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Business',
+            name="Business",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('slug', models.CharField(help_text='The name in addresses and the API (tenant_id). It cannot change once others use it.', max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9_-]*$', 'Use small letters, digits, - and _ only.')])),
-                ('name', models.CharField(max_length=120)),
-                ('trade', models.CharField(blank=True, help_text='As a customer would say it: plumbing, HVAC, med spa.', max_length=60)),
-                ('status', models.CharField(choices=[('ACTIVE', 'Active'), ('SUSPENDED', 'Suspended')], default='ACTIVE', max_length=12)),
-                ('time_zone', models.CharField(default='America/New_York', max_length=64, validators=[crm.models.business.check_time_zone])),
-                ('region', models.CharField(default='US', help_text='Country whose way of writing phone numbers is meant.', max_length=2)),
-                ('language', models.CharField(choices=[('en', 'English'), ('es', 'Spanish')], default='en', max_length=5)),
-                ('public_phone', models.CharField(blank=True, help_text='What customers should call, as in answers to HELP.', max_length=20)),
-                ('address', models.CharField(blank=True, max_length=200)),
-                ('owner_name', models.CharField(blank=True, max_length=120)),
-                ('owner_phone', models.CharField(blank=True, help_text='Alerts go here. Write it like +15551234567.', max_length=16, validators=[crm.models.business.check_e164])),
-                ('owner_email', models.EmailField(blank=True, max_length=254)),
-                ('open_intake', models.BooleanField(default=False, help_text='Accept leads and chats without an API key (limited per minute). For public web forms.')),
-                ('private_health', models.BooleanField(default=False, help_text='Health data: texts name the time and place, never the treatment.')),
-                ('sms_daily_cap_cents', models.PositiveIntegerField(default=2000, help_text='US cents a day for texts. Alerts to you still go out.')),
-                ('llm_daily_cap_cents', models.PositiveIntegerField(default=200, help_text='US cents a day for the language model.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "slug",
+                    models.CharField(
+                        help_text="The name in addresses and the API (tenant_id). It cannot change once others use it.",
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9_-]*$", "Use small letters, digits, - and _ only."
+                            )
+                        ],
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "trade",
+                    models.CharField(
+                        blank=True, help_text="As a customer would say it: plumbing, HVAC, med spa.", max_length=60
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("ACTIVE", "Active"), ("SUSPENDED", "Suspended")], default="ACTIVE", max_length=12
+                    ),
+                ),
+                (
+                    "time_zone",
+                    models.CharField(
+                        default="America/New_York", max_length=64, validators=[crm.models.business.check_time_zone]
+                    ),
+                ),
+                (
+                    "region",
+                    models.CharField(
+                        default="US", help_text="Country whose way of writing phone numbers is meant.", max_length=2
+                    ),
+                ),
+                (
+                    "language",
+                    models.CharField(choices=[("en", "English"), ("es", "Spanish")], default="en", max_length=5),
+                ),
+                (
+                    "public_phone",
+                    models.CharField(
+                        blank=True, help_text="What customers should call, as in answers to HELP.", max_length=20
+                    ),
+                ),
+                ("address", models.CharField(blank=True, max_length=200)),
+                ("owner_name", models.CharField(blank=True, max_length=120)),
+                (
+                    "owner_phone",
+                    models.CharField(
+                        blank=True,
+                        help_text="Alerts go here. Write it like +15551234567.",
+                        max_length=16,
+                        validators=[crm.models.business.check_e164],
+                    ),
+                ),
+                ("owner_email", models.EmailField(blank=True, max_length=254)),
+                (
+                    "open_intake",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Accept leads and chats without an API key (limited per minute). For public web forms.",
+                    ),
+                ),
+                (
+                    "private_health",
+                    models.BooleanField(
+                        default=False, help_text="Health data: texts name the time and place, never the treatment."
+                    ),
+                ),
+                (
+                    "sms_daily_cap_cents",
+                    models.PositiveIntegerField(
+                        default=2000, help_text="US cents a day for texts. Alerts to you still go out."
+                    ),
+                ),
+                (
+                    "llm_daily_cap_cents",
+                    models.PositiveIntegerField(default=200, help_text="US cents a day for the language model."),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'verbose_name_plural': 'businesses',
-                'ordering': ['name', 'id'],
+                "verbose_name_plural": "businesses",
+                "ordering": ["name", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('detail', models.CharField(blank=True, max_length=200)),
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("detail", models.CharField(blank=True, max_length=200)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('email', models.EmailField(max_length=254, unique=True, verbose_name='e-mail address')),
-                ('name', models.CharField(blank=True, max_length=120)),
-                ('is_staff', models.BooleanField(default=False, verbose_name='platform staff')),
-                ('is_active', models.BooleanField(default=True)),
-                ('date_joined', models.DateTimeField(auto_now_add=True)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("email", models.EmailField(max_length=254, unique=True, verbose_name="e-mail address")),
+                ("name", models.CharField(blank=True, max_length=120)),
+                ("is_staff", models.BooleanField(default=False, verbose_name="platform staff")),
+                ("is_active", models.BooleanField(default=True)),
+                ("date_joined", models.DateTimeField(auto_now_add=True)),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['email'],
+                "ordering": ["email"],
             },
         ),
         migrations.CreateModel(
-            name='Customer',
+            name="Customer",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(blank=True, max_length=120)),
-                ('phone', models.CharField(blank=True, max_length=16, null=True, validators=[crm.models.business.check_e164])),
-                ('phone_raw', models.CharField(blank=True, max_length=64, verbose_name='phone as given')),
-                ('email', models.EmailField(blank=True, max_length=254)),
-                ('address', models.CharField(blank=True, max_length=200)),
-                ('notes', models.TextField(blank=True, max_length=10000)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, size=None)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('merged_into', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged', to='crm.customer')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(blank=True, max_length=120)),
+                (
+                    "phone",
+                    models.CharField(blank=True, max_length=16, null=True, validators=[crm.models.business.check_e164]),
+                ),
+                ("phone_raw", models.CharField(blank=True, max_length=64, verbose_name="phone as given")),
+                ("email", models.EmailField(blank=True, max_length=254)),
+                ("address", models.CharField(blank=True, max_length=200)),
+                ("notes", models.TextField(blank=True, max_length=10000)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), blank=True, default=list, size=None
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "merged_into",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="merged",
+                        to="crm.customer",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', 'id'],
+                "ordering": ["name", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Conversation',
+            name="Conversation",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('channel', models.CharField(choices=[('sms', 'Text'), ('phone', 'Call'), ('web', 'Web chat')], default='sms', max_length=8)),
-                ('their_address', models.CharField(help_text="The person's number, or the web chat's id.", max_length=64)),
-                ('our_number', models.CharField(blank=True, help_text='The number of ours they wrote to last.', max_length=16)),
-                ('created_at', models.DateTimeField()),
-                ('last_message_at', models.DateTimeField()),
-                ('last_inbound_at', models.DateTimeField(blank=True, null=True)),
-                ('last_words', models.CharField(blank=True, help_text='Beginning of the newest message, for lists.', max_length=120)),
-                ('waiting_since', models.DateTimeField(blank=True, help_text='Since when the customer waits for an answer.', null=True)),
-                ('human_until', models.DateTimeField(blank=True, help_text='Until then a person answers; the assistant is silent.', null=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('human', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('customer', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conversations', to='crm.customer')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[("sms", "Text"), ("phone", "Call"), ("web", "Web chat")], default="sms", max_length=8
+                    ),
+                ),
+                (
+                    "their_address",
+                    models.CharField(help_text="The person's number, or the web chat's id.", max_length=64),
+                ),
+                (
+                    "our_number",
+                    models.CharField(blank=True, help_text="The number of ours they wrote to last.", max_length=16),
+                ),
+                ("created_at", models.DateTimeField()),
+                ("last_message_at", models.DateTimeField()),
+                ("last_inbound_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "last_words",
+                    models.CharField(
+                        blank=True, help_text="Beginning of the newest message, for lists.", max_length=120
+                    ),
+                ),
+                (
+                    "waiting_since",
+                    models.DateTimeField(
+                        blank=True, help_text="Since when the customer waits for an answer.", null=True
+                    ),
+                ),
+                (
+                    "human_until",
+                    models.DateTimeField(
+                        blank=True, help_text="Until then a person answers; the assistant is silent.", null=True
+                    ),
+                ),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "human",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "customer",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="conversations", to="crm.customer"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-last_message_at', '-id'],
+                "ordering": ["-last_message_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Activity',
+            name="Activity",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('verb', models.CharField(choices=[('wrote', 'Wrote'), ('answered', 'Answered'), ('offered', 'Offered a slot'), ('booked', 'Booked'), ('moved', 'Moved'), ('cancelled', 'Cancelled'), ('confirmed', 'Confirmed'), ('completed', 'Completed'), ('missed', 'Missed'), ('declined', 'Declined'), ('opted_out', 'Opted out'), ('opted_in', 'Opted in'), ('refused', 'Not sent'), ('failed', 'Failed'), ('lead', 'New lead'), ('task', 'To do'), ('handed_over', 'Handed over'), ('handed_back', 'Handed back'), ('edited', 'Edited'), ('merged', 'Merged'), ('note', 'Note')], max_length=12)),
-                ('text', models.CharField(max_length=300)),
-                ('about', models.CharField(blank=True, help_text='The row it opens, as kind:id.', max_length=64)),
-                ('at', models.DateTimeField()),
-                ('actor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('customer', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='activities', to='crm.customer')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "verb",
+                    models.CharField(
+                        choices=[
+                            ("wrote", "Wrote"),
+                            ("answered", "Answered"),
+                            ("offered", "Offered a slot"),
+                            ("booked", "Booked"),
+                            ("moved", "Moved"),
+                            ("cancelled", "Cancelled"),
+                            ("confirmed", "Confirmed"),
+                            ("completed", "Completed"),
+                            ("missed", "Missed"),
+                            ("declined", "Declined"),
+                            ("opted_out", "Opted out"),
+                            ("opted_in", "Opted in"),
+                            ("refused", "Not sent"),
+                            ("failed", "Failed"),
+                            ("lead", "New lead"),
+                            ("task", "To do"),
+                            ("handed_over", "Handed over"),
+                            ("handed_back", "Handed back"),
+                            ("edited", "Edited"),
+                            ("merged", "Merged"),
+                            ("note", "Note"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("text", models.CharField(max_length=300)),
+                ("about", models.CharField(blank=True, help_text="The row it opens, as kind:id.", max_length=64)),
+                ("at", models.DateTimeField()),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "customer",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="activities",
+                        to="crm.customer",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'activities',
-                'ordering': ['-at', '-id'],
+                "verbose_name_plural": "activities",
+                "ordering": ["-at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='CustomerMerge',
+            name="CustomerMerge",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('moved', models.JSONField(default=dict, help_text='Row ids by table and column.')),
-                ('filled', models.JSONField(default=dict, help_text='Fields of the kept customer that were empty and got a value.')),
-                ('merged_at', models.DateTimeField()),
-                ('undone_at', models.DateTimeField(blank=True, null=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('dropped', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.customer')),
-                ('kept', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.customer')),
-                ('merged_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("moved", models.JSONField(default=dict, help_text="Row ids by table and column.")),
+                (
+                    "filled",
+                    models.JSONField(
+                        default=dict, help_text="Fields of the kept customer that were empty and got a value."
+                    ),
+                ),
+                ("merged_at", models.DateTimeField()),
+                ("undone_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "dropped",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.customer"
+                    ),
+                ),
+                (
+                    "kept",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.customer"
+                    ),
+                ),
+                (
+                    "merged_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-merged_at', '-id'],
+                "ordering": ["-merged_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='IdempotencyKey',
+            name="IdempotencyKey",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('scope', models.CharField(help_text="Whose keys these are: an operation, or a caller's header.", max_length=64)),
-                ('key', models.CharField(max_length=255)),
-                ('fingerprint', models.CharField(help_text='SHA-256 of the request, to tell a repeat from a mistake.', max_length=64)),
-                ('status', models.PositiveSmallIntegerField(null=True)),
-                ('answer', models.TextField(help_text='As JSON, word for word.', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('business', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='crm.business')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "scope",
+                    models.CharField(
+                        help_text="Whose keys these are: an operation, or a caller's header.", max_length=64
+                    ),
+                ),
+                ("key", models.CharField(max_length=255)),
+                (
+                    "fingerprint",
+                    models.CharField(
+                        help_text="SHA-256 of the request, to tell a repeat from a mistake.", max_length=64
+                    ),
+                ),
+                ("status", models.PositiveSmallIntegerField(null=True)),
+                ("answer", models.TextField(help_text="As JSON, word for word.", null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "business",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="crm.business"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LlmUsage',
+            name="LlmUsage",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('purpose', models.CharField(max_length=40)),
-                ('model', models.CharField(max_length=80)),
-                ('prompt_tokens', models.PositiveIntegerField(default=0)),
-                ('completion_tokens', models.PositiveIntegerField(default=0)),
-                ('cost_micros', models.BigIntegerField(blank=True, help_text='Millionths of a US dollar; empty: price not known.', null=True)),
-                ('latency_ms', models.PositiveIntegerField(default=0)),
-                ('outcome', models.CharField(help_text='ok, timeout, error, unparseable, over_budget or circuit_open.', max_length=20)),
-                ('at', models.DateTimeField()),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("purpose", models.CharField(max_length=40)),
+                ("model", models.CharField(max_length=80)),
+                ("prompt_tokens", models.PositiveIntegerField(default=0)),
+                ("completion_tokens", models.PositiveIntegerField(default=0)),
+                (
+                    "cost_micros",
+                    models.BigIntegerField(
+                        blank=True, help_text="Millionths of a US dollar; empty: price not known.", null=True
+                    ),
+                ),
+                ("latency_ms", models.PositiveIntegerField(default=0)),
+                (
+                    "outcome",
+                    models.CharField(
+                        help_text="ok, timeout, error, unparseable, over_budget or circuit_open.", max_length=20
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
             ],
             options={
-                'verbose_name': 'language model call',
-                'ordering': ['-at', '-id'],
+                "verbose_name": "language model call",
+                "ordering": ["-at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('role', models.CharField(choices=[('owner', 'Owner'), ('admin', 'Admin'), ('staff', 'Staff'), ('viewer', 'Viewer')], default='staff', max_length=8)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='crm.business')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("owner", "Owner"), ("admin", "Admin"), ("staff", "Staff"), ("viewer", "Viewer")],
+                        default="staff",
+                        max_length=8,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "business",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="crm.business"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('audience', models.CharField(choices=[('customer', 'Customer'), ('owner', 'Owner')], default='customer', max_length=8)),
-                ('direction', models.CharField(choices=[('inbound', 'Received'), ('outbound', 'Sent')], max_length=8)),
-                ('author', models.CharField(choices=[('customer', 'Customer'), ('assistant', 'Assistant'), ('staff', 'Staff'), ('system', 'System')], max_length=9)),
-                ('kind', models.CharField(choices=[('chat', 'Conversation'), ('offer', 'Offered slot'), ('appointment', 'About an appointment'), ('reminder', 'Reminder'), ('keyword', 'Answer to STOP, START or HELP'), ('alert', 'Alert to the owner')], default='chat', max_length=11)),
-                ('about', models.CharField(blank=True, help_text='What it is about, as kind:id.', max_length=64)),
-                ('body', models.TextField(max_length=1600)),
-                ('to_number', models.CharField(max_length=16)),
-                ('from_number', models.CharField(blank=True, max_length=16)),
-                ('status', models.CharField(choices=[('received', 'Received'), ('queued', 'Waiting'), ('sending', 'On its way'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('failed', 'Failed'), ('refused', 'Not sent'), ('unknown', 'Not known')], max_length=9)),
-                ('segments', models.PositiveSmallIntegerField(default=1)),
-                ('created_at', models.DateTimeField()),
-                ('due_at', models.DateTimeField(blank=True, help_text='Not to be sent before.', null=True)),
-                ('delay_reason', models.CharField(blank=True, help_text='Why it waits, in a sentence.', max_length=200)),
-                ('sent_via', models.CharField(choices=[('api', "Carrier's API"), ('answer', 'Answer to a webhook')], default='api', max_length=6)),
-                ('claimed_at', models.DateTimeField(blank=True, null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('provider_sid', models.CharField(blank=True, max_length=64)),
-                ('error_code', models.CharField(blank=True, max_length=16)),
-                ('error', models.CharField(blank=True, max_length=300)),
-                ('sent_at', models.DateTimeField(blank=True, null=True)),
-                ('delivered_at', models.DateTimeField(blank=True, null=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('conversation', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='crm.conversation')),
-                ('customer', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='crm.customer')),
-                ('sent_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "audience",
+                    models.CharField(
+                        choices=[("customer", "Customer"), ("owner", "Owner")], default="customer", max_length=8
+                    ),
+                ),
+                ("direction", models.CharField(choices=[("inbound", "Received"), ("outbound", "Sent")], max_length=8)),
+                (
+                    "author",
+                    models.CharField(
+                        choices=[
+                            ("customer", "Customer"),
+                            ("assistant", "Assistant"),
+                            ("staff", "Staff"),
+                            ("system", "System"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("chat", "Conversation"),
+                            ("offer", "Offered slot"),
+                            ("appointment", "About an appointment"),
+                            ("reminder", "Reminder"),
+                            ("keyword", "Answer to STOP, START or HELP"),
+                            ("alert", "Alert to the owner"),
+                        ],
+                        default="chat",
+                        max_length=11,
+                    ),
+                ),
+                ("about", models.CharField(blank=True, help_text="What it is about, as kind:id.", max_length=64)),
+                ("body", models.TextField(max_length=1600)),
+                ("to_number", models.CharField(max_length=16)),
+                ("from_number", models.CharField(blank=True, max_length=16)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("queued", "Waiting"),
+                            ("sending", "On its way"),
+                            ("sent", "Sent"),
+                            ("delivered", "Delivered"),
+                            ("failed", "Failed"),
+                            ("refused", "Not sent"),
+                            ("unknown", "Not known"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                ("segments", models.PositiveSmallIntegerField(default=1)),
+                ("created_at", models.DateTimeField()),
+                ("due_at", models.DateTimeField(blank=True, help_text="Not to be sent before.", null=True)),
+                (
+                    "delay_reason",
+                    models.CharField(blank=True, help_text="Why it waits, in a sentence.", max_length=200),
+                ),
+                (
+                    "sent_via",
+                    models.CharField(
+                        choices=[("api", "Carrier's API"), ("answer", "Answer to a webhook")],
+                        default="api",
+                        max_length=6,
+                    ),
+                ),
+                ("claimed_at", models.DateTimeField(blank=True, null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("provider_sid", models.CharField(blank=True, max_length=64)),
+                ("error_code", models.CharField(blank=True, max_length=16)),
+                ("error", models.CharField(blank=True, max_length=300)),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+                ("delivered_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "conversation",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="crm.conversation",
+                    ),
+                ),
+                (
+                    "customer",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="crm.customer",
+                    ),
+                ),
+                (
+                    "sent_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='PhoneNumber',
+            name="PhoneNumber",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('e164', models.CharField(max_length=16, unique=True, validators=[crm.models.business.check_e164], verbose_name='number')),
-                ('label', models.CharField(blank=True, max_length=60)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='numbers', to='crm.business')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "e164",
+                    models.CharField(
+                        max_length=16, unique=True, validators=[crm.models.business.check_e164], verbose_name="number"
+                    ),
+                ),
+                ("label", models.CharField(blank=True, max_length=60)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "business",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="numbers", to="crm.business"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['created_at', 'id'],
+                "ordering": ["created_at", "id"],
             },
         ),
         migrations.CreateModel(
-            name='SecurityEvent',
+            name="SecurityEvent",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('webhook_signature_missing', 'Webhook without a signature'), ('webhook_signature_invalid', 'Webhook with a wrong signature'), ('webhook_account_unknown', 'Webhook from an unknown account'), ('api_key_invalid', 'Wrong API key'), ('rate_limit_blocked', 'Too many requests')], max_length=32)),
-                ('path', models.CharField(max_length=200)),
-                ('source', models.CharField(help_text='Hash of the network address, the same for the same sender.', max_length=64, verbose_name='sender')),
-                ('detail', models.CharField(blank=True, max_length=300)),
-                ('minute', models.DateTimeField()),
-                ('count', models.PositiveIntegerField(default=1)),
-                ('business', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='crm.business')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("webhook_signature_missing", "Webhook without a signature"),
+                            ("webhook_signature_invalid", "Webhook with a wrong signature"),
+                            ("webhook_account_unknown", "Webhook from an unknown account"),
+                            ("api_key_invalid", "Wrong API key"),
+                            ("rate_limit_blocked", "Too many requests"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                ("path", models.CharField(max_length=200)),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="Hash of the network address, the same for the same sender.",
+                        max_length=64,
+                        verbose_name="sender",
+                    ),
+                ),
+                ("detail", models.CharField(blank=True, max_length=300)),
+                ("minute", models.DateTimeField()),
+                ("count", models.PositiveIntegerField(default=1)),
+                (
+                    "business",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="crm.business",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-minute', '-id'],
+                "ordering": ["-minute", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Task',
+            name="Task",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('reason', models.CharField(choices=[('no_capacity', 'No free slot'), ('wants_cancel', 'May want to cancel'), ('wants_reschedule', 'Wants another time'), ('asked_a_person', 'Needs a person'), ('after_opt_out', 'Wrote after opting out'), ('not_delivered', 'A text did not arrive')], max_length=16)),
-                ('title', models.CharField(max_length=200)),
-                ('about', models.CharField(blank=True, max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('due_at', models.DateTimeField()),
-                ('done_at', models.DateTimeField(blank=True, null=True)),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('customer', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='tasks', to='crm.customer')),
-                ('done_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("no_capacity", "No free slot"),
+                            ("wants_cancel", "May want to cancel"),
+                            ("wants_reschedule", "Wants another time"),
+                            ("asked_a_person", "Needs a person"),
+                            ("after_opt_out", "Wrote after opting out"),
+                            ("not_delivered", "A text did not arrive"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("title", models.CharField(max_length=200)),
+                ("about", models.CharField(blank=True, max_length=64)),
+                ("created_at", models.DateTimeField()),
+                ("due_at", models.DateTimeField()),
+                ("done_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "customer",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="tasks",
+                        to="crm.customer",
+                    ),
+                ),
+                (
+                    "done_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['due_at', 'id'],
+                "ordering": ["due_at", "id"],
             },
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('actor_text', models.CharField(help_text='Who it was, also when the account or key is gone.', max_length=120)),
-                ('action', models.CharField(max_length=60)),
-                ('target', models.CharField(max_length=120)),
-                ('changes', models.JSONField(default=dict)),
-                ('reason', models.CharField(blank=True, max_length=300)),
-                ('at', models.DateTimeField()),
-                ('actor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('business', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='crm.business')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "actor_text",
+                    models.CharField(help_text="Who it was, also when the account or key is gone.", max_length=120),
+                ),
+                ("action", models.CharField(max_length=60)),
+                ("target", models.CharField(max_length=120)),
+                ("changes", models.JSONField(default=dict)),
+                ("reason", models.CharField(blank=True, max_length=300)),
+                ("at", models.DateTimeField()),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "business",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="crm.business",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-at', '-id'],
-                'indexes': [models.Index(fields=['-at', '-id'], name='audit_newest'), models.Index(fields=['business', '-at'], name='audit_of_business')],
+                "ordering": ["-at", "-id"],
+                "indexes": [
+                    models.Index(fields=["-at", "-id"], name="audit_newest"),
+                    models.Index(fields=["business", "-at"], name="audit_of_business"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('api', 'API'), ('owner', 'Owner'), ('widget', 'Chat widget'), ('admin', 'Platform admin')], max_length=8)),
-                ('label', models.CharField(blank=True, max_length=80)),
-                ('prefix', models.CharField(help_text='The readable beginning of the key.', max_length=24, unique=True)),
-                ('digest', models.CharField(editable=False, max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, help_text='To the minute.', null=True)),
-                ('business', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='crm.business')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("api", "API"),
+                            ("owner", "Owner"),
+                            ("widget", "Chat widget"),
+                            ("admin", "Platform admin"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("label", models.CharField(blank=True, max_length=80)),
+                (
+                    "prefix",
+                    models.CharField(help_text="The readable beginning of the key.", max_length=24, unique=True),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, help_text="To the minute.", null=True)),
+                (
+                    "business",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_keys",
+                        to="crm.business",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ['-created_at', '-id'],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('business__isnull', True), ('kind', 'admin')), models.Q(models.Q(('kind', 'admin'), _negated=True), ('business__isnull', False)), _connector='OR'), name='only_admin_keys_have_no_business', violation_error_message='A platform admin key belongs to no business; every other key belongs to one.')],
+                "verbose_name": "API key",
+                "ordering": ["-created_at", "-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("business__isnull", True), ("kind", "admin")),
+                            models.Q(models.Q(("kind", "admin"), _negated=True), ("business__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="only_admin_keys_have_no_business",
+                        violation_error_message="A platform admin key belongs to no business; every other key belongs to one.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Allowance',
+            name="Allowance",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('meter', models.CharField(choices=[('sms', 'Texts'), ('llm', 'Language model')], max_length=8)),
-                ('day', models.DateField()),
-                ('spent_micros', models.BigIntegerField(default=0, help_text='Millionths of a US dollar.', validators=[django.core.validators.MinValueValidator(0)])),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='crm.business')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("meter", models.CharField(choices=[("sms", "Texts"), ("llm", "Language model")], max_length=8)),
+                ("day", models.DateField()),
+                (
+                    "spent_micros",
+                    models.BigIntegerField(
+                        default=0,
+                        help_text="Millionths of a US dollar.",
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="crm.business"),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('business', 'meter', 'day'), name='one_allowance_per_day'), models.CheckConstraint(condition=models.Q(('spent_micros__gte', 0)), name='spending_is_not_negative')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("business", "meter", "day"), name="one_allowance_per_day"),
+                    models.CheckConstraint(
+                        condition=models.Q(("spent_micros__gte", 0)), name="spending_is_not_negative"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Consent',
+            name="Consent",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('phone', models.CharField(max_length=16)),
-                ('channel', models.CharField(choices=[('sms', 'Text'), ('phone', 'Call'), ('web', 'Web chat')], default='sms', max_length=8)),
-                ('scope', models.CharField(choices=[('service', 'Service texts'), ('marketing', 'Marketing')], default='service', max_length=10)),
-                ('action', models.CharField(choices=[('grant', 'Agreed'), ('revoke', 'Opted out')], max_length=8)),
-                ('source', models.CharField(choices=[('text', 'by text'), ('intake', 'when they sent their request'), ('staff', 'recorded by staff'), ('carrier', 'told by the carrier'), ('import', 'from an import')], max_length=10)),
-                ('words', models.CharField(blank=True, help_text='What they said or were shown.', max_length=500)),
-                ('reference', models.CharField(blank=True, help_text='The message or request it came with.', max_length=64)),
-                ('at', models.DateTimeField()),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('recorded_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("phone", models.CharField(max_length=16)),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[("sms", "Text"), ("phone", "Call"), ("web", "Web chat")], default="sms", max_length=8
+                    ),
+                ),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[("service", "Service texts"), ("marketing", "Marketing")],
+                        default="service",
+                        max_length=10,
+                    ),
+                ),
+                ("action", models.CharField(choices=[("grant", "Agreed"), ("revoke", "Opted out")], max_length=8)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("text", "by text"),
+                            ("intake", "when they sent their request"),
+                            ("staff", "recorded by staff"),
+                            ("carrier", "told by the carrier"),
+                            ("import", "from an import"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("words", models.CharField(blank=True, help_text="What they said or were shown.", max_length=500)),
+                (
+                    "reference",
+                    models.CharField(blank=True, help_text="The message or request it came with.", max_length=64),
+                ),
+                ("at", models.DateTimeField()),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "recorded_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-at', '-id'],
-                'indexes': [models.Index(fields=['business', 'phone', 'channel', '-at', '-id'], name='consent_newest')],
+                "ordering": ["-at", "-id"],
+                "indexes": [models.Index(fields=["business", "phone", "channel", "-at", "-id"], name="consent_newest")],
             },
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(fields=['business', '-created_at', '-id'], name='customer_newest'),
+            model_name="customer",
+            index=models.Index(fields=["business", "-created_at", "-id"], name="customer_newest"),
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'email', 'phone', django.db.models.functions.text.Right('phone', 10), django.db.models.functions.text.Right('phone', 7), django.db.models.functions.text.Right('phone', 4), config='simple'), name='customer_words'),
+            model_name="customer",
+            index=django.contrib.postgres.indexes.GinIndex(
+                django.contrib.postgres.search.SearchVector(
+                    "name",
+                    "email",
+                    "phone",
+                    django.db.models.functions.text.Right("phone", 10),
+                    django.db.models.functions.text.Right("phone", 7),
+                    django.db.models.functions.text.Right("phone", 4),
+                    config="simple",
+                ),
+                name="customer_words",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='customer',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='customer_own_key'),
+            model_name="customer",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="customer_own_key"),
         ),
         migrations.AddConstraint(
-            model_name='customer',
-            constraint=models.UniqueConstraint(fields=('business', 'phone'), name='one_customer_per_phone', violation_error_message='A customer with this phone number is already on file.'),
+            model_name="customer",
+            constraint=models.UniqueConstraint(
+                fields=("business", "phone"),
+                name="one_customer_per_phone",
+                violation_error_message="A customer with this phone number is already on file.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(fields=['business', '-last_message_at', '-id'], name='conversation_newest'),
+            model_name="conversation",
+            index=models.Index(fields=["business", "-last_message_at", "-id"], name="conversation_newest"),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(condition=models.Q(('waiting_since__isnull', False)), fields=['business', 'waiting_since'], name='conversation_waiting'),
+            model_name="conversation",
+            index=models.Index(
+                condition=models.Q(("waiting_since__isnull", False)),
+                fields=["business", "waiting_since"],
+                name="conversation_waiting",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='conversation_own_key'),
+            model_name="conversation",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="conversation_own_key"),
         ),
         migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.UniqueConstraint(condition=models.Q(('channel', 'sms')), fields=('business', 'their_address'), name='one_text_thread_per_number'),
+            model_name="conversation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("channel", "sms")),
+                fields=("business", "their_address"),
+                name="one_text_thread_per_number",
+            ),
         ),
         migrations.AddIndex(
-            model_name='activity',
-            index=models.Index(fields=['customer', '-at', '-id'], name='activity_of_customer'),
+            model_name="activity",
+            index=models.Index(fields=["customer", "-at", "-id"], name="activity_of_customer"),
         ),
         migrations.AddIndex(
-            model_name='activity',
-            index=models.Index(fields=['business', '-at', '-id'], name='activity_newest'),
+            model_name="activity",
+            index=models.Index(fields=["business", "-at", "-id"], name="activity_newest"),
         ),
         migrations.AddIndex(
-            model_name='idempotencykey',
-            index=models.Index(fields=['created_at'], name='idempotency_oldest'),
+            model_name="idempotencykey",
+            index=models.Index(fields=["created_at"], name="idempotency_oldest"),
         ),
         migrations.AddConstraint(
-            model_name='idempotencykey',
-            constraint=models.UniqueConstraint(fields=('business', 'scope', 'key'), name='one_answer_per_key'),
+            model_name="idempotencykey",
+            constraint=models.UniqueConstraint(fields=("business", "scope", "key"), name="one_answer_per_key"),
         ),
         migrations.AddConstraint(
-            model_name='idempotencykey',
-            constraint=models.UniqueConstraint(condition=models.Q(('business__isnull', True)), fields=('scope', 'key'), name='one_answer_per_key_without_business'),
+            model_name="idempotencykey",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("business__isnull", True)),
+                fields=("scope", "key"),
+                name="one_answer_per_key_without_business",
+            ),
         ),
         migrations.AddIndex(
-            model_name='llmusage',
-            index=models.Index(fields=['business', '-at'], name='llm_usage_newest'),
+            model_name="llmusage",
+            index=models.Index(fields=["business", "-at"], name="llm_usage_newest"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('business', 'user'), name='one_membership_per_person', violation_error_message='This person already belongs to the business.'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(
+                fields=("business", "user"),
+                name="one_membership_per_person",
+                violation_error_message="This person already belongs to the business.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['conversation', '-created_at', '-id'], name='message_thread'),
+            model_name="message",
+            index=models.Index(fields=["conversation", "-created_at", "-id"], name="message_thread"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('status', 'queued')), fields=['due_at'], name='message_due'),
+            model_name="message",
+            index=models.Index(condition=models.Q(("status", "queued")), fields=["due_at"], name="message_due"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('status', 'sending')), fields=['claimed_at'], name='message_stuck'),
+            model_name="message",
+            index=models.Index(condition=models.Q(("status", "sending")), fields=["claimed_at"], name="message_stuck"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('status__in', ['failed', 'unknown'])), fields=['-created_at'], name='message_trouble'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("status__in", ["failed", "unknown"])),
+                fields=["-created_at"],
+                name="message_trouble",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['customer', '-created_at', '-id'], name='message_of_customer'),
+            model_name="message",
+            index=models.Index(fields=["customer", "-created_at", "-id"], name="message_of_customer"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='message_own_key'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="message_own_key"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('provider_sid', ''), _negated=True), fields=('provider_sid',), name='one_message_per_provider_sid'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("provider_sid", ""), _negated=True),
+                fields=("provider_sid",),
+                name="one_message_per_provider_sid",
+            ),
         ),
         migrations.AddIndex(
-            model_name='securityevent',
-            index=models.Index(fields=['-minute', '-id'], name='security_newest'),
+            model_name="securityevent",
+            index=models.Index(fields=["-minute", "-id"], name="security_newest"),
         ),
         migrations.AddConstraint(
-            model_name='securityevent',
-            constraint=models.UniqueConstraint(fields=('kind', 'path', 'source', 'minute'), name='one_security_event_per_minute'),
+            model_name="securityevent",
+            constraint=models.UniqueConstraint(
+                fields=("kind", "path", "source", "minute"), name="one_security_event_per_minute"
+            ),
         ),
         migrations.AddIndex(
-            model_name='task',
-            index=models.Index(condition=models.Q(('done_at__isnull', True)), fields=['business', 'due_at'], name='task_open'),
+            model_name="task",
+            index=models.Index(
+                condition=models.Q(("done_at__isnull", True)), fields=["business", "due_at"], name="task_open"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='task',
-            constraint=models.UniqueConstraint(condition=models.Q(('done_at__isnull', True)), fields=('business', 'customer', 'reason'), name='one_open_task_per_reason'),
+            model_name="task",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("done_at__isnull", True)),
+                fields=("business", "customer", "reason"),
+                name="one_open_task_per_reason",
+            ),
         ),
     ]

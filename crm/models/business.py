@@ -34,12 +34,18 @@ class Business(models.Model):
         help_text="The name in addresses and the API (tenant_id). It cannot change once others use it.",
     )
     name = models.CharField(max_length=120)
-    trade = models.CharField(max_length=60, blank=True, help_text="As a customer would say it: plumbing, HVAC, med spa.")
+    trade = models.CharField(
+        max_length=60, blank=True, help_text="As a customer would say it: plumbing, HVAC, med spa."
+    )
     status = models.CharField(max_length=12, choices=BusinessStatus, default=BusinessStatus.ACTIVE)
     time_zone = models.CharField(max_length=64, default="America/New_York", validators=[check_time_zone])
-    region = models.CharField(max_length=2, default="US", help_text="Country whose way of writing phone numbers is meant.")
+    region = models.CharField(
+        max_length=2, default="US", help_text="Country whose way of writing phone numbers is meant."
+    )
     language = models.CharField(max_length=5, default="en", choices=[("en", "English"), ("es", "Spanish")])
-    public_phone = models.CharField(max_length=20, blank=True, help_text="What customers should call, as in answers to HELP.")
+    public_phone = models.CharField(
+        max_length=20, blank=True, help_text="What customers should call, as in answers to HELP."
+    )
     address = models.CharField(max_length=200, blank=True)
     owner_name = models.CharField(max_length=120, blank=True)
     owner_phone = models.CharField(
@@ -52,7 +58,9 @@ class Business(models.Model):
     private_health = models.BooleanField(
         default=False, help_text="Health data: texts name the time and place, never the treatment."
     )
-    sms_daily_cap_cents = models.PositiveIntegerField(default=2_000, help_text="US cents a day for texts. Alerts to you still go out.")
+    sms_daily_cap_cents = models.PositiveIntegerField(
+        default=2_000, help_text="US cents a day for texts. Alerts to you still go out."
+    )
     llm_daily_cap_cents = models.PositiveIntegerField(default=200, help_text="US cents a day for the language model.")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -95,7 +103,9 @@ class Allowance(models.Model):
     business = models.ForeignKey(Business, on_delete=models.CASCADE, related_name="+")
     meter = models.CharField(max_length=8, choices=Meter)
     day = models.DateField()
-    spent_micros = models.BigIntegerField(default=0, validators=[MinValueValidator(0)], help_text="Millionths of a US dollar.")
+    spent_micros = models.BigIntegerField(
+        default=0, validators=[MinValueValidator(0)], help_text="Millionths of a US dollar."
+    )
 
     class Meta:
         constraints = [

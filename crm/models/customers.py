@@ -15,7 +15,6 @@ from crm.models.business import check_e164
 from crm.phones import pretty
 from crm.scoping import TenantForeignKey, TenantModel, TenantQuerySet, own_key, tenant_manager
 
-
 # Words of the name and address, and the number whole or from any usual beginning: 15551234567, 5551234567, 1234567, 4567.
 CUSTOMER_WORDS = SearchVector(
     "name", "email", "phone", Right("phone", 10), Right("phone", 7), Right("phone", 4), config="simple"

@@ -29,9 +29,13 @@ class Conversation(TenantModel):
     last_message_at = models.DateTimeField()
     last_inbound_at = models.DateTimeField(null=True, blank=True)
     last_words = models.CharField(max_length=120, blank=True, help_text="Beginning of the newest message, for lists.")
-    waiting_since = models.DateTimeField(null=True, blank=True, help_text="Since when the customer waits for an answer.")
+    waiting_since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when the customer waits for an answer."
+    )
     human = models.ForeignKey("crm.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
-    human_until = models.DateTimeField(null=True, blank=True, help_text="Until then a person answers; the assistant is silent.")
+    human_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then a person answers; the assistant is silent."
+    )
 
     objects = tenant_manager(ConversationQuerySet)
 
@@ -40,14 +44,20 @@ class Conversation(TenantModel):
         constraints = [
             own_key("conversation_own_key"),
             models.UniqueConstraint(
-                fields=["business", "their_address"], condition=Q(channel=Channel.SMS), name="one_text_thread_per_number"
+                fields=["business", "their_address"],
+                condition=Q(channel=Channel.SMS),
+                name="one_text_thread_per_number",
             ),
         ]
         indexes = [
             # used by the Inbox: newest first
             models.Index(fields=["business", "-last_message_at", "-id"], name="conversation_newest"),
             # used by the Inbox and Today: unanswered first
-            models.Index(fields=["business", "waiting_since"], condition=Q(waiting_since__isnull=False), name="conversation_waiting"),
+            models.Index(
+                fields=["business", "waiting_since"],
+                condition=Q(waiting_since__isnull=False),
+                name="conversation_waiting",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -69,7 +79,9 @@ class MessageQuerySet(TenantQuerySet):
 class Message(TenantModel):
     """One text, received or to be sent."""
 
-    conversation = TenantForeignKey(Conversation, on_delete=models.PROTECT, null=True, blank=True, related_name="messages")
+    conversation = TenantForeignKey(
+        Conversation, on_delete=models.PROTECT, null=True, blank=True, related_name="messages"
+    )
     customer = TenantForeignKey(Customer, on_delete=models.PROTECT, null=True, blank=True, related_name="messages")
     audience = models.CharField(max_length=8, choices=Audience, default=Audience.CUSTOMER)
     direction = models.CharField(max_length=8, choices=Direction)
@@ -100,7 +112,9 @@ class Message(TenantModel):
         ordering = ["-created_at", "-id"]
         constraints = [
             own_key("message_own_key"),
-            models.UniqueConstraint(fields=["provider_sid"], condition=~Q(provider_sid=""), name="one_message_per_provider_sid"),
+            models.UniqueConstraint(
+                fields=["provider_sid"], condition=~Q(provider_sid=""), name="one_message_per_provider_sid"
+            ),
         ]
         indexes = [
             # used by the thread page: newest first

@@ -59,7 +59,9 @@ class Task(TenantModel):
         ordering = ["due_at", "id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["business", "customer", "reason"], condition=Q(done_at__isnull=True), name="one_open_task_per_reason"
+                fields=["business", "customer", "reason"],
+                condition=Q(done_at__isnull=True),
+                name="one_open_task_per_reason",
             )
         ]
         indexes = [
@@ -107,7 +109,9 @@ class SecurityEvent(models.Model):
     kind = models.CharField(max_length=32, choices=SecurityEventKind)
     business = models.ForeignKey(Business, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     path = models.CharField(max_length=200)
-    source = models.CharField("sender", max_length=64, help_text="Hash of the network address, the same for the same sender.")
+    source = models.CharField(
+        "sender", max_length=64, help_text="Hash of the network address, the same for the same sender."
+    )
     detail = models.CharField(max_length=300, blank=True)
     minute = models.DateTimeField()
     count = models.PositiveIntegerField(default=1)
@@ -157,7 +161,9 @@ class LlmUsage(TenantModel):
     model = models.CharField(max_length=80)
     prompt_tokens = models.PositiveIntegerField(default=0)
     completion_tokens = models.PositiveIntegerField(default=0)
-    cost_micros = models.BigIntegerField(null=True, blank=True, help_text="Millionths of a US dollar; empty: price not known.")
+    cost_micros = models.BigIntegerField(
+        null=True, blank=True, help_text="Millionths of a US dollar; empty: price not known."
+    )
     latency_ms = models.PositiveIntegerField(default=0)
     outcome = models.CharField(max_length=20, help_text="ok, timeout, error, unparseable, over_budget or circuit_open.")
     at = models.DateTimeField()

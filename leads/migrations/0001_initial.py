@@ -7,78 +7,173 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('booking', '0002_initial'),
-        ('crm', '0001_initial'),
+        ("booking", "0002_initial"),
+        ("crm", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Lead',
+            name="Lead",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('source', models.CharField(choices=[('api', 'API'), ('text', 'Text'), ('chat', 'Chat'), ('form', 'Web form'), ('manual', 'Added by hand')], max_length=10)),
-                ('event_id', models.CharField(blank=True, help_text="The sender's own id of the request.", max_length=255)),
-                ('status', models.CharField(choices=[('new', 'New'), ('proposed', 'Slot offered'), ('booked', 'Booked'), ('needs_dispatch', 'No free slot'), ('handoff', 'Needs a person'), ('declined', 'Declined')], default='new', max_length=15)),
-                ('asked_for', models.CharField(blank=True, help_text='The service in their words.', max_length=200)),
-                ('notes', models.TextField(blank=True, max_length=10000)),
-                ('created_at', models.DateTimeField()),
-                ('first_touch_at', models.DateTimeField(blank=True, help_text='When they first got an answer.', null=True)),
-                ('appointment', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='leads', to='booking.appointment')),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('customer', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='leads', to='crm.customer')),
-                ('service', crm.scoping.TenantForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='leads', to='booking.service')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("api", "API"),
+                            ("text", "Text"),
+                            ("chat", "Chat"),
+                            ("form", "Web form"),
+                            ("manual", "Added by hand"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "event_id",
+                    models.CharField(blank=True, help_text="The sender's own id of the request.", max_length=255),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("new", "New"),
+                            ("proposed", "Slot offered"),
+                            ("booked", "Booked"),
+                            ("needs_dispatch", "No free slot"),
+                            ("handoff", "Needs a person"),
+                            ("declined", "Declined"),
+                        ],
+                        default="new",
+                        max_length=15,
+                    ),
+                ),
+                ("asked_for", models.CharField(blank=True, help_text="The service in their words.", max_length=200)),
+                ("notes", models.TextField(blank=True, max_length=10000)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "first_touch_at",
+                    models.DateTimeField(blank=True, help_text="When they first got an answer.", null=True),
+                ),
+                (
+                    "appointment",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="leads",
+                        to="booking.appointment",
+                    ),
+                ),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "customer",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="leads", to="crm.customer"
+                    ),
+                ),
+                (
+                    "service",
+                    crm.scoping.TenantForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="leads",
+                        to="booking.service",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Proposal',
+            name="Proposal",
             fields=[
-                ('id', models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('status', models.CharField(choices=[('PROPOSED', 'Offered'), ('CONFIRMED', 'Accepted'), ('REPLACED', 'Another time asked for'), ('DECLINED', 'Declined')], default='PROPOSED', max_length=10)),
-                ('text', models.TextField(help_text='As it was put to the customer.', max_length=1600)),
-                ('created_at', models.DateTimeField()),
-                ('answered_at', models.DateTimeField(blank=True, null=True)),
-                ('appointment', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='proposals', to='booking.appointment')),
-                ('business', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.business')),
-                ('customer', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='proposals', to='crm.customer')),
-                ('lead', crm.scoping.TenantForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='proposals', to='leads.lead')),
+                ("id", models.UUIDField(default=crm.keys.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("PROPOSED", "Offered"),
+                            ("CONFIRMED", "Accepted"),
+                            ("REPLACED", "Another time asked for"),
+                            ("DECLINED", "Declined"),
+                        ],
+                        default="PROPOSED",
+                        max_length=10,
+                    ),
+                ),
+                ("text", models.TextField(help_text="As it was put to the customer.", max_length=1600)),
+                ("created_at", models.DateTimeField()),
+                ("answered_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "appointment",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="proposals", to="booking.appointment"
+                    ),
+                ),
+                (
+                    "business",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="crm.business"),
+                ),
+                (
+                    "customer",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="proposals", to="crm.customer"
+                    ),
+                ),
+                (
+                    "lead",
+                    crm.scoping.TenantForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="proposals", to="leads.lead"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.AddIndex(
-            model_name='lead',
-            index=models.Index(fields=['business', '-created_at', '-id'], name='lead_newest'),
+            model_name="lead",
+            index=models.Index(fields=["business", "-created_at", "-id"], name="lead_newest"),
         ),
         migrations.AddIndex(
-            model_name='lead',
-            index=models.Index(condition=models.Q(('first_touch_at__isnull', True)), fields=['business', 'created_at'], name='lead_untouched'),
+            model_name="lead",
+            index=models.Index(
+                condition=models.Q(("first_touch_at__isnull", True)),
+                fields=["business", "created_at"],
+                name="lead_untouched",
+            ),
         ),
         migrations.AddIndex(
-            model_name='lead',
-            index=models.Index(fields=['customer', '-created_at'], name='lead_of_customer'),
+            model_name="lead",
+            index=models.Index(fields=["customer", "-created_at"], name="lead_of_customer"),
         ),
         migrations.AddConstraint(
-            model_name='lead',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='lead_own_key'),
+            model_name="lead",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="lead_own_key"),
         ),
         migrations.AddIndex(
-            model_name='proposal',
-            index=models.Index(fields=['customer', '-created_at', '-id'], name='proposal_of_customer'),
+            model_name="proposal",
+            index=models.Index(fields=["customer", "-created_at", "-id"], name="proposal_of_customer"),
         ),
         migrations.AddConstraint(
-            model_name='proposal',
-            constraint=models.UniqueConstraint(fields=('business', 'id'), name='proposal_own_key'),
+            model_name="proposal",
+            constraint=models.UniqueConstraint(fields=("business", "id"), name="proposal_own_key"),
         ),
         migrations.AddConstraint(
-            model_name='proposal',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', 'PROPOSED')), fields=('business', 'customer'), name='one_open_proposal_per_customer'),
+            model_name="proposal",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status", "PROPOSED")),
+                fields=("business", "customer"),
+                name="one_open_proposal_per_customer",
+            ),
         ),
     ]

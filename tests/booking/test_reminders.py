@@ -19,11 +19,21 @@ NOON_BEFORE = datetime(2026, 11, 18, 18, 0, tzinfo=UTC)  # a Wednesday, noon in 
 THURSDAY_NOON = datetime(2026, 11, 19, 18, 0, tzinfo=UTC)
 
 
-def job(cast, *, starts_at: datetime = THURSDAY_NOON, booked_at: datetime | None = None, **fields: object) -> Appointment:
+def job(
+    cast, *, starts_at: datetime = THURSDAY_NOON, booked_at: datetime | None = None, **fields: object
+) -> Appointment:
     with only(cast.shop):
-        customer, fresh = Customer.objects.get_or_create(business=cast.shop, phone="+15551234567", defaults={"name": "Jane Doe"})
+        customer, fresh = Customer.objects.get_or_create(
+            business=cast.shop, phone="+15551234567", defaults={"name": "Jane Doe"}
+        )
         if fresh:
-            consent.grant(business=cast.shop, phone="+15551234567", source=ConsentSource.TEXT, words="hi", now=NOON_BEFORE - timedelta(days=9))
+            consent.grant(
+                business=cast.shop,
+                phone="+15551234567",
+                source=ConsentSource.TEXT,
+                words="hi",
+                now=NOON_BEFORE - timedelta(days=9),
+            )
         service = Service.objects.get(name="AC Repair")
         return Appointment.objects.create(
             business=cast.shop, customer=customer, staff=StaffMember.objects.first(), service=service, service_name="AC Repair",
@@ -105,7 +115,13 @@ def test_a_reminder_that_would_come_after_the_job_began_is_not_sent_and_the_time
 def test_somebody_who_opted_out_is_not_texted_and_the_timeline_says_why(cast):
     job(cast)
     with only(cast.shop):
-        consent.revoke(business=cast.shop, phone="+15551234567", source=ConsentSource.TEXT, words="stop", now=NOON_BEFORE - timedelta(days=1))
+        consent.revoke(
+            business=cast.shop,
+            phone="+15551234567",
+            source=ConsentSource.TEXT,
+            words="stop",
+            now=NOON_BEFORE - timedelta(days=1),
+        )
     assert send(NOON_BEFORE) == 1
     assert texts() == []
     with every_business():

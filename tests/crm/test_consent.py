@@ -152,7 +152,7 @@ def test_the_day_is_the_businesss_day(cast, now):
     assert consent.opt_out_sentence(line, business=cast.shop) == "opted out on Nov 17 by text (“stop”)"
 
 
-# --- Append-only ----------------------------------------------------------------------------------------------------------
+# --- Append-only -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_a_novel_is_read_up_to_its_limit(model: OpenAiApi, cast, now):
     assert len(model.asked[0]["messages"][1]["content"]) == llm.MAX_INPUT + len("<<<\n\n>>>")
 
 
-# --- No answer: the rules decide --------------------------------------------------------------------------------------
+# --- No answer: the rules decide -------------------------------------------------------------------------------------
 
 
 def test_without_a_key_nobody_is_asked(model: OpenAiApi, settings, cast, now):
@@ -173,7 +173,7 @@ def test_the_time_limit_is_for_the_whole_call(model: OpenAiApi, cast, now, mood)
     assert outcomes() == ["timeout"]
 
 
-# --- The budget ---------------------------------------------------------------------------------------------------------
+# --- The budget ------------------------------------------------------------------------------------------------------
 
 
 def test_over_the_days_budget_nobody_is_asked(model: OpenAiApi, cast, now):
@@ -225,7 +225,7 @@ def test_ten_askers_together_stay_inside_the_budget(model: OpenAiApi, cast, now)
     assert spent(cast.shop) == cap
 
 
-# --- The circuit --------------------------------------------------------------------------------------------------------
+# --- The circuit -----------------------------------------------------------------------------------------------------
 
 
 def test_after_three_failures_in_a_row_nobody_asks_for_a_while(model: OpenAiApi, cast, now):

@@ -12,7 +12,7 @@ from django.db import transaction
 from crm import consent, limits, messaging
 from crm.enums import Author, BusinessStatus, ConsentSource, MessageKind, Meter
 from crm.messaging import ANSWER_WINDOW, MAX_LENGTH, CannotSend, Plan, alert_owner, plan_message, queue_message
-from crm.models import Activity, Allowance, Business, Consent, Conversation, Message
+from crm.models import Activity, Allowance, Business, Conversation, Message
 from crm.scoping import every_business
 from crm.services import hand_back, open_thread, remember_customer, reply_as_staff, take_over, tell_customer
 from tests.crowd import all_at_once
@@ -54,7 +54,7 @@ def spent(business: Business) -> int:
     return sum(Allowance.objects.filter(business=business, meter=Meter.SMS).values_list("spent_micros", flat=True))
 
 
-# --- The order of the questions -------------------------------------------------------------------------------------------
+# --- The order of the questions --------------------------------------------------------------------------------------
 
 
 def test_the_first_reason_is_the_one_that_is_told(cast, thread, now):
@@ -128,7 +128,7 @@ def test_an_agreement_with_alice_is_none_with_charlie(cast, thread, now):
     assert said == "Can't send: they have not agreed to texts, and nothing is on record from this number."
 
 
-# --- What is written down ---------------------------------------------------------------------------------------------------
+# --- What is written down --------------------------------------------------------------------------------------------
 
 
 def test_a_text_is_a_row_of_the_outbox_and_the_newest_word_of_its_thread(cast, thread, now):
@@ -166,7 +166,7 @@ def test_control_characters_never_leave(cast, thread, now):
     assert send(thread, now, body="Hi\x00 \x0bBob\x1f\r\nsee you\x9f \ufffe").body == "Hi Bob\nsee you "
 
 
-# --- When -------------------------------------------------------------------------------------------------------------------
+# --- When ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_text_that_waits_says_why(cast, thread, now):
     assert message.delay_reason == "Will be sent tomorrow 8:00 AM your time: it is 11:00 PM in Chicago."
 
 
-# --- A person has taken over --------------------------------------------------------------------------------------------------
+# --- A person has taken over -----------------------------------------------------------------------------------------
 
 
 def test_while_a_person_answers_the_assistant_is_silent_and_staff_and_system_are_not(cast, thread, now):
@@ -244,7 +244,7 @@ def test_what_the_assistant_could_not_say_stands_on_the_timeline(cast, thread, n
     assert Activity.objects.get(verb="refused").text == said
 
 
-# --- Words that are owed to everybody -------------------------------------------------------------------------------------------
+# --- Words that are owed to everybody --------------------------------------------------------------------------------
 
 
 def test_the_answer_to_stop_or_help_asks_neither_the_ledger_nor_the_person_nor_the_cap(cast, thread, now):
@@ -263,7 +263,7 @@ def test_not_even_those_leave_a_suspended_business(cast, thread, now):
     assert plan(thread, now, kind=MessageKind.KEYWORD).sentence == "Can't send: this business is suspended."
 
 
-# --- The owner --------------------------------------------------------------------------------------------------------------------
+# --- The owner -------------------------------------------------------------------------------------------------------
 
 
 def test_an_alert_to_the_owner_asks_nobody(cast, thread, now):
@@ -293,7 +293,7 @@ def test_a_novel_to_the_owner_is_cut(cast, now):
     assert len(alert.body) == MAX_LENGTH
 
 
-# --- The day's budget -----------------------------------------------------------------------------------------------------------------
+# --- The day's budget ------------------------------------------------------------------------------------------------
 
 
 def test_every_segment_costs(cast, thread, now):

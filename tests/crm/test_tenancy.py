@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import uuid
 
 import pytest
-from celery import shared_task
 from django_scopes import ScopeError
 
 from crm.keys import uuid7
-from crm.models import Business, Customer
-from crm.scoping import BusinessTask, every_business, only
+from crm.models import Business
+from crm.scoping import every_business, only
 from tests.conftest import open_shop
 from tests.furnish import Furnished, belongs_to_a_business, our_models
 
@@ -85,17 +83,6 @@ def test_the_list_of_tables_without_alarm_is_true(db):
     assert set(WITHOUT_ALARM) - set(models) == set()
     for label in WITHOUT_ALARM:
         assert models[label].objects.count() >= 0
-
-
-def test_a_task_of_a_business_runs_inside_it(two):
-    alice, charlie = two
-
-    @shared_task(base=BusinessTask)
-    def count_customers(*, business) -> tuple[str, int]:
-        return business.slug, Customer.objects.filter(pk__in=[alice.row(Customer).pk, charlie.row(Customer).pk]).count()
-
-    assert count_customers(business_id=str(alice.business.pk)) == ("alice", 1)
-    assert count_customers(business_id=str(uuid.uuid4())) is None
 
 
 def test_keys_of_rows_sort_by_age_and_tell_a_neighbour_nothing():

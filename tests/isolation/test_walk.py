@@ -46,7 +46,9 @@ def hers(cast, now) -> Alices:
         customer.save()
         twin = Customer.objects.create(business=cast.shop, name="Sally Second", phone="+15550100178")
         merge = services.merge_customers(kept=customer, dropped=twin, actor=cast.alice, now=now)
-        task = services.add_task(business=cast.shop, customer=customer, reason=TaskReason.ASKED_A_PERSON, title="Call Sally", now=now)
+        task = services.add_task(
+            business=cast.shop, customer=customer, reason=TaskReason.ASKED_A_PERSON, title="Call Sally", now=now
+        )
         job = Appointment.objects.create(
             business=cast.shop, customer=customer, staff=StaffMember.objects.first(), service=Service.objects.first(),
             service_name="AC Repair", starts_at=now + timedelta(days=9), ends_at=now + timedelta(days=9, hours=1),
@@ -155,7 +157,10 @@ def test_without_a_login_every_page_leads_to_the_login(cast, hers):
             answer = Client().get(address)
             if answer.status_code == 405:  # a page that is only posted to
                 answer = Client().post(address)
-            assert (answer.status_code, answer.headers.get("Location", "").split("?")[0]) == (302, "/accounts/login/"), address
+            assert (answer.status_code, answer.headers.get("Location", "").split("?")[0]) == (
+                302,
+                "/accounts/login/",
+            ), address
 
 
 def test_his_key_opens_nothing_of_hers(cast, hers, now):
@@ -183,7 +188,9 @@ def test_the_console_and_its_autocompletes_are_closed_to_owners(cast, hers):
     for model in admin.site._registry:
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         closed.append(reverse(f"admin:{name}_changelist"))
-        closed.append(reverse(f"admin:{name}_change", args=[hers.ids["customer"] if model is Customer else uuid.uuid4()]))
+        closed.append(
+            reverse(f"admin:{name}_change", args=[hers.ids["customer"] if model is Customer else uuid.uuid4()])
+        )
     for address in closed:
         for query in ("", "?term=Sally&app_label=booking&model_name=appointment&field_name=customer"):
             answer = charlie.get(address + query)

@@ -8,6 +8,7 @@ Runs the real commands of the Procfile in a data folder of its own, with the dem
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import http.client
@@ -45,7 +46,8 @@ class House:
 
     def __init__(self, data: Path) -> None:
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {
-            "FRONTDESK_DATA": str(data), "SECRET_KEY": "under-fire", "LOG_LEVEL": "ERROR", "OUTBOX_PATIENCE_SECONDS": "25", "DJANGO_SETTINGS_MODULE": "config.settings",
+            "FRONTDESK_DATA": str(data), "SECRET_KEY": "under-fire", "LOG_LEVEL": "ERROR",
+            "OUTBOX_PATIENCE_SECONDS": "25", "DJANGO_SETTINGS_MODULE": "config.settings",
         }  # fmt: skip
         servers = embedded.ensure(data, postgres=True, redis=True)
         assert servers.database_url is not None
@@ -56,7 +58,9 @@ class House:
         self.beat: subprocess.Popen[bytes] | None = None
 
     def manage(self, *arguments: str) -> None:
-        subprocess.run([sys.executable, "manage.py", *arguments], cwd=PROJECT, env=self.env, check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "manage.py", *arguments], cwd=PROJECT, env=self.env, check=True, capture_output=True
+        )
 
     def start_web(self) -> int:
         with socket.socket() as probe:
@@ -78,7 +82,9 @@ class House:
 
     def start_beat(self) -> None:
         schedule = str(Path(self.env["FRONTDESK_DATA"]) / "schedule")
-        self.beat = self._start("beat", "celery", "-q", "-A", "config.celery", "beat", "-s", schedule, "--pidfile=", "-l", "critical")
+        self.beat = self._start(
+            "beat", "celery", "-q", "-A", "config.celery", "beat", "-s", schedule, "--pidfile=", "-l", "critical"
+        )
 
     def _start(self, process: str, *command: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -170,10 +176,13 @@ class Carrier:
     def everybody_texts(self, body: str, *, meanwhile: list[Callable[[], None]]) -> None:
         """One text from each customer, each delivered three times, all shuffled; things break on the way."""
         letters = [
-            {"MessageSid": "SM" + secrets.token_hex(16), "AccountSid": ACCOUNT, "From": customer, "To": OUR_NUMBER, "Body": body, "NumMedia": "0"}
+            {
+                "MessageSid": "SM" + secrets.token_hex(16), "AccountSid": ACCOUNT, "From": customer, "To": OUR_NUMBER,
+                "Body": body, "NumMedia": "0",
+            }
             for customer in CUSTOMERS
         ]  # fmt: skip
-        deliveries: list[Callable[[], None]] = [lambda letter=letter: self.deliver(letter) for letter in letters * 3]  # type: ignore[misc]
+        deliveries: list[Callable[[], None]] = [functools.partial(self.deliver, letter) for letter in letters * 3]
         random.shuffle(deliveries)
         for place, trouble in enumerate(meanwhile, start=1):
             deliveries.insert(place * len(deliveries) // (len(meanwhile) + 1), trouble)

@@ -61,7 +61,7 @@ def read() -> str | None:
     return sent.body if sent else None
 
 
-# --- What the model understood ------------------------------------------------------------------------------------------------
+# --- What the model understood ---------------------------------------------------------------------------------------
 
 
 def test_a_text_the_rules_do_not_understand_waits_for_the_model_in_silence(model: OpenAiApi, carrier: Carrier, cast):
@@ -169,7 +169,7 @@ def test_unsure_means_a_person(model: OpenAiApi, carrier: Carrier, cast):
     assert Conversation.objects.get().waiting_since is not None
 
 
-# --- No model: the rules answer ---------------------------------------------------------------------------------------------------
+# --- No model: the rules answer --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mood", [Mood(status=500), Mood(said="no idea"), Mood(raw="<html>"), Mood(raw="{"), Mood(slow=2)], ids=str)
@@ -213,7 +213,7 @@ def test_without_a_model_the_rules_answer_at_once(model: OpenAiApi, carrier: Car
     assert receipt().step == "receptionist"
 
 
-# --- The world goes on while the model reads -----------------------------------------------------------------------------------------
+# --- The world goes on while the model reads -------------------------------------------------------------------------
 
 
 def test_a_person_who_took_over_meanwhile_is_not_interrupted_and_no_slot_is_held(model: OpenAiApi, carrier: Carrier, cast):
@@ -289,7 +289,7 @@ def test_the_answer_to_help_is_no_answer_to_the_question_before(model: OpenAiApi
     assert Proposal.objects.count() == 1
 
 
-# --- Once, and not lost ------------------------------------------------------------------------------------------------------------
+# --- Once, and not lost ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)

@@ -27,7 +27,7 @@ def _every_business() -> Iterator[None]:
         yield
 
 
-# --- Scenes ---------------------------------------------------------------------------------------------------------------
+# --- Scenes ----------------------------------------------------------------------------------------------------------
 
 
 def nothing(carrier: Carrier, cast: Cast) -> None:
@@ -141,7 +141,7 @@ def test_the_step_that_answers_is_kept_with_its_reason(carrier: Carrier, cast, s
     assert ("<Message" in receipt.answer) is answered
 
 
-# --- What a step must not do ------------------------------------------------------------------------------------------------
+# --- What a step must not do -----------------------------------------------------------------------------------------
 
 
 def test_a_stop_frees_the_slot_that_was_held_for_them(carrier: Carrier, cast):

@@ -35,7 +35,7 @@ def events() -> list[tuple[str, int]]:
     return list(SecurityEvent.objects.order_by("kind").values_list("kind", "count"))
 
 
-# --- Addresses ----------------------------------------------------------------------------------------------------------
+# --- Addresses -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_behind_a_proxy_the_public_address_still_wins(carrier: Carrier, settings
     assert taken(carrier.post("/twilio/sms", sms("hi ac"), signed_as="https://text.example.com/twilio/sms", **FORWARDED))
 
 
-# --- What is signed -------------------------------------------------------------------------------------------------------
+# --- What is signed --------------------------------------------------------------------------------------------------
 
 
 def test_a_field_sent_twice_is_signed_with_both_values(carrier: Carrier):
@@ -192,7 +192,7 @@ def test_the_demo_carriers_stamp_is_worth_nothing_to_a_real_one(carrier: Carrier
     assert refused(carrier.post("/twilio/sms", sms("need ac repair")))
 
 
-# --- Sub-accounts -----------------------------------------------------------------------------------------------------------
+# --- Sub-accounts ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_the_main_account_may_bring_letters_for_a_business_with_an_account_of_it
     assert taken(carrier.post("/twilio/sms", sms("need ac repair")))
 
 
-# --- What a refusal leaves behind -------------------------------------------------------------------------------------------
+# --- What a refusal leaves behind ------------------------------------------------------------------------------------
 
 
 def test_the_same_knock_within_a_minute_counts_up_on_one_row(carrier: Carrier, clock, now):

@@ -49,7 +49,7 @@ def state(message: Message) -> tuple[str, str, str]:
     return row.status, row.error_code, row.error
 
 
-# --- Forward ----------------------------------------------------------------------------------------------------------------
+# --- Forward ---------------------------------------------------------------------------------------------------------
 
 
 def test_delivered_is_delivered(carrier: Carrier, sent, now):
@@ -129,7 +129,7 @@ def test_a_whole_story_told_at_once_ends_well_in_any_order(carrier: Carrier, sen
     assert (stored(sent).status, InboundEvent.objects.count()) == ("delivered", 4)
 
 
-# --- Trouble ----------------------------------------------------------------------------------------------------------------
+# --- Trouble ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_is_told_to_a_person_in_a_sentence(carrier: Carrier, sent):
@@ -171,7 +171,7 @@ def test_a_report_after_we_gave_up_puts_it_right(carrier: Carrier, sent):
     assert state(sent) == ("delivered", "", "")
 
 
-# --- Whose text -------------------------------------------------------------------------------------------------------------
+# --- Whose text ------------------------------------------------------------------------------------------------------
 
 
 def test_our_own_id_in_the_address_helps_a_text_whose_sid_we_do_not_know(carrier: Carrier, cast, now):
@@ -238,7 +238,7 @@ def test_a_text_we_received_has_no_delivery(carrier: Carrier, cast):
     assert stored(inbound).status == "received"
 
 
-# --- Sub-accounts -------------------------------------------------------------------------------------------------------------
+# --- Sub-accounts ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ def test_charlies_account_speaks_about_charlies_texts(charlies_own: Carrier, cas
     assert report(charlies_own, "delivered", about=message) == "now delivered"
 
 
-# --- The letterbox --------------------------------------------------------------------------------------------------------------
+# --- The letterbox ---------------------------------------------------------------------------------------------------
 
 
 def test_a_captured_report_is_taken(carrier: Carrier, sent):

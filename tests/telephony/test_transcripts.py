@@ -42,7 +42,7 @@ def thread() -> Conversation:
     return Conversation.objects.get(their_address=PHONE)
 
 
-# --- @ scenes -----------------------------------------------------------------------------------------------------------
+# --- @ scenes --------------------------------------------------------------------------------------------------------
 
 
 def minutes_pass(stage: Stage, minutes: str) -> None:
@@ -99,7 +99,7 @@ SCENES: dict[str, Callable[..., None]] = {
     r"Bob hands back": lambda stage: hand_back(conversation=thread(), user=stage.cast.bob, now=timezone.now()),
 }
 
-# --- ! facts ------------------------------------------------------------------------------------------------------------
+# --- ! facts ---------------------------------------------------------------------------------------------------------
 
 
 def last_receipt() -> InboundEvent:
@@ -135,7 +135,7 @@ def fits(said: str, expected: str) -> bool:
     return said.startswith(expected)
 
 
-# --- The play -------------------------------------------------------------------------------------------------------------
+# --- The play --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

@@ -155,7 +155,7 @@ def test_a_token_that_cannot_be_unsealed_is_trouble_and_not_a_crash(twilio: Twil
     assert twilio.requests == []
 
 
-# --- Asking what became of a text ------------------------------------------------------------------------------------------
+# --- Asking what became of a text ------------------------------------------------------------------------------------
 
 
 def test_the_same_words_to_the_same_person_are_found_oldest_first(twilio: TwilioApi, message, now):
@@ -214,7 +214,7 @@ def test_a_carrier_that_cannot_be_asked_is_asked_later(twilio: TwilioApi, messag
         gateway().find(message, since=now - AGO)
 
 
-# --- Inside ----------------------------------------------------------------------------------------------------------------
+# --- Inside ----------------------------------------------------------------------------------------------------------
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from leads.models import Lead, Proposal
 from telephony import services
 from telephony.models import InboundEvent
 from tests.crowd import all_at_once
-from tests.servers.carrier import FORM, Carrier, callbacks, payload, replies, sign, sms
+from tests.servers.carrier import Carrier, callbacks, payload, replies, sign, sms
 
 SILENCE = '<?xml version="1.0" encoding="UTF-8"?><Response></Response>'
 
@@ -42,7 +42,7 @@ def counts() -> dict[str, int]:
     }
 
 
-# --- Letters as they were captured ------------------------------------------------------------------------------------------
+# --- Letters as they were captured -----------------------------------------------------------------------------------
 
 
 def test_a_text_is_kept_answered_and_receipted(carrier: Carrier, cast, settings):
@@ -148,7 +148,7 @@ def test_the_answer_is_xml_whatever_name_the_customer_has(carrier: Carrier, cast
     assert answer.startswith("Hi <Bob>&, Alice Plumbing can do AC Repair ")
 
 
-# --- Letters that are not for us, or not whole ----------------------------------------------------------------------------
+# --- Letters that are not for us, or not whole -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("missing", ["MessageSid", "From", "Body"])
@@ -224,7 +224,7 @@ def test_a_short_code_is_kept_and_not_answered(carrier: Carrier, cast):
     assert Conversation.objects.get().waiting_since is None
 
 
-# --- Whose letter ---------------------------------------------------------------------------------------------------------
+# --- Whose letter ----------------------------------------------------------------------------------------------------
 
 
 def test_the_number_decides_whose_letter_it_is(carrier: Carrier, cast):
@@ -299,7 +299,7 @@ def test_consent_goes_to_the_number_that_wrote_and_not_to_another_of_the_same_pe
     assert list(Consent.objects.values_list("phone", flat=True)) == ["+15551234567"]
 
 
-# --- The same letter again ------------------------------------------------------------------------------------------------
+# --- The same letter again -------------------------------------------------------------------------------------------
 
 
 def test_a_letter_that_comes_again_later_gets_the_same_answer_and_changes_nothing(carrier: Carrier, cast, clock):

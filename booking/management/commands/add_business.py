@@ -42,7 +42,9 @@ class Command(BaseCommand):
                     setup.add_staff(business, [f"Technician {n}" for n in range(1, options["staff"] + 1)])
                     setup.set_hours(business, [(day, time(8), time(17)) for day in setup.WEEKDAYS])
         except ValidationError as error:
-            raise CommandError("; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())) from error
+            raise CommandError(
+                "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
+            ) from error
         except PhoneError as error:
             raise CommandError(f"--number: {error}") from error
         self.stdout.write(f"{business.slug} {business.pk} {number.e164}")

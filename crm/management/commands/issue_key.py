@@ -27,5 +27,7 @@ class Command(BaseCommand):
             business = Business.objects.filter(slug=options["business"]).first()
             if business is None:
                 raise CommandError(f"No business is called “{options['business']}”.")
-        new = issue_key(business=business, kind=kind, label=options["label"], now=timezone.now(), actor_text="command line")
+        new = issue_key(
+            business=business, kind=kind, label=options["label"], now=timezone.now(), actor_text="command line"
+        )
         self.stdout.write(new.secret)
