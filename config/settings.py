@@ -240,7 +240,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = 120  # seconds; far below the visibility timeout, 
 CELERY_TASK_TIME_LIMIT = 150
 # Whoever sends a wake-up while Redis is away gives up at once (kombu would go on trying for seconds, in the customer's
 # request); a worker has the time to wait for it.
-_patience = 5 if PROCESS == "worker" else 1  # seconds
+_patience = 5 if PROCESS == "worker" else 0.5  # seconds
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 900,
     "socket_timeout": _patience,

@@ -160,7 +160,12 @@ def _circuit(*, healthy: bool) -> None:
 
 def _has_budget(business: Business, now: datetime) -> bool:
     today = now.astimezone(business.zone).date()
-    spent = Allowance.objects.filter(business=business, meter=Meter.LLM, day=today).values_list("spent_micros", flat=True).first() or 0
+    spent = (
+        Allowance.objects.filter(business=business, meter=Meter.LLM, day=today)
+        .values_list("spent_micros", flat=True)
+        .first()
+        or 0
+    )
     return spent < limits.cap_micros(business, Meter.LLM)
 
 

@@ -77,7 +77,11 @@ def plan_message(
             return refuse(consent.opt_out_sentence(line, business=business))
         if author == Author.ASSISTANT and conversation is not None and conversation.human_answers(now):
             return refuse(_human_sentence(conversation, business))
-    if conversation is not None and conversation.last_inbound_at and now - conversation.last_inbound_at <= ANSWER_WINDOW:
+    if (
+        conversation is not None
+        and conversation.last_inbound_at
+        and now - conversation.last_inbound_at <= ANSWER_WINDOW
+    ):
         return Plan(due_at=now, sentence="Sends now.", count=count)
     delay = quiet_hours.plan(now=now, phone=phone, business_zone=business.time_zone)
     return Plan(due_at=delay.due_at, sentence=_sentence(delay.sentence), count=count)

@@ -51,7 +51,11 @@ def claim_due(*, now: datetime, limit: int = 20) -> list[str]:
 def deliver(message_id: str, *, now: datetime) -> MessageStatus | None:
     """Send one claimed text. Returns how it stands; None when it was not ours to send any more."""
     with every_business():
-        message = Message.objects.select_related("business", "conversation__human", "customer__business").filter(pk=message_id, status=MessageStatus.SENDING).first()
+        message = (
+            Message.objects.select_related("business", "conversation__human", "customer__business")
+            .filter(pk=message_id, status=MessageStatus.SENDING)
+            .first()
+        )
         if message is None:
             return None
         assert message.due_at is not None
@@ -147,7 +151,11 @@ def _resolve(message: Message, *, now: datetime) -> str:
         if now - message.claimed_at < GIVE_UP_ASKING:
             return "waiting"
         return _give_up(message, now=now)
-    known = set(Message.objects.filter(provider_sid__in=[text.sid for text in found]).exclude(pk=message.pk).values_list("provider_sid", flat=True))
+    known = set(
+        Message.objects.filter(provider_sid__in=[text.sid for text in found])
+        .exclude(pk=message.pk)
+        .values_list("provider_sid", flat=True)
+    )
     ours = [text for text in found if text.sid not in known]
     if ours:
         try:
@@ -196,7 +204,9 @@ def _try_later(message: Message, trouble: Transient, *, now: datetime) -> Messag
 
 def _refuse(message: Message, *, sentence: str, now: datetime) -> MessageStatus:
     with transaction.atomic():
-        if Message.objects.filter(pk=message.pk, status=MessageStatus.SENDING).update(status=MessageStatus.REFUSED, error=sentence[:300]):
+        if Message.objects.filter(pk=message.pk, status=MessageStatus.SENDING).update(
+            status=MessageStatus.REFUSED, error=sentence[:300]
+        ):
             note(
                 business=message.business, customer=message.customer, verb=Verb.REFUSED, now=now,
                 text=f"{sentence} “{message.body[:120]}”", about=f"message:{message.pk}",

@@ -23,5 +23,3 @@ class Step(TextChoices):
     READING = "reading", "Being read by the language model"
     NO_BUSINESS = "no_business", "Nobody's number"
     REPORT = "report", "Delivery report"
-
-

@@ -15,7 +15,9 @@ class TwilioAccount(models.Model):
 
     account_sid = models.CharField(primary_key=True, max_length=34)
     business = models.ForeignKey(Business, on_delete=models.CASCADE, related_name="+")
-    sealed_token = models.BinaryField(editable=False, help_text="The auth token, encrypted with the installation's key.")
+    sealed_token = models.BinaryField(
+        editable=False, help_text="The auth token, encrypted with the installation's key."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -66,7 +68,9 @@ class SimulatedText(models.Model):
     status_callback = models.CharField(max_length=400, blank=True)
     webhook_status = models.PositiveSmallIntegerField(null=True, help_text="How our webhook answered, for texts to us.")
     created_at = models.DateTimeField()
-    arrives_at = models.DateTimeField(help_text="When the phone shows it; later than created when delay is switched on.")
+    arrives_at = models.DateTimeField(
+        help_text="When the phone shows it; later than created when delay is switched on."
+    )
 
     class Meta:
         ordering = ["created_at", "sid"]

@@ -29,8 +29,14 @@ from telephony.wording import say
 
 REMEMBERS: Final = timedelta(minutes=30)  # what was said before belongs to the same talk
 MAX_ANSWERS: Final = 12  # within REMEMBERS, before we suspect another machine
-CANCEL_APPOINTMENT: Final = re.compile(r"\b(?:cancel|cancelar)\b.{0,30}\b(?:appointment|appt|booking|visit|job|cita)\b|\b(?:appointment|appt|cita)\b.{0,20}\bcancel", re.IGNORECASE)
-MOVE_APPOINTMENT: Final = re.compile(r"\bre-?\s?schedul|\b(?:change|move)\b.{0,20}\b(?:time|appointment|appt|booking)\b|\bcambiar\b.{0,20}\b(?:hora|cita)\b", re.IGNORECASE)
+CANCEL_APPOINTMENT: Final = re.compile(
+    r"\b(?:cancel|cancelar)\b.{0,30}\b(?:appointment|appt|booking|visit|job|cita)\b|\b(?:appointment|appt|cita)\b.{0,20}\bcancel",
+    re.IGNORECASE,
+)
+MOVE_APPOINTMENT: Final = re.compile(
+    r"\bre-?\s?schedul|\b(?:change|move)\b.{0,20}\b(?:time|appointment|appt|booking)\b|\bcambiar\b.{0,20}\b(?:hora|cita)\b",
+    re.IGNORECASE,
+)
 # The end of a talk, in any mix: “ok thank you!”, “great, see you then 👍”.
 _PLEASANTRY: Final = re.compile(
     r"\W*(?:(?:(?:no )?thanks?|(?:no )?thank you|thx|ty|tysm|so much|very much|a lot|ok|okay|k|great|perfect|awesome|cool|nice"
@@ -62,7 +68,9 @@ def answer(
         return Said(reason="sent by a short code, which reads no answers", text=None)
     before = _said_before(conversation, message=message, now=now)
     if before.our_answers >= MAX_ANSWERS:
-        return call_a_person(business=business, customer=customer, conversation=conversation, body=body, now=now, silent=True)
+        return call_a_person(
+            business=business, customer=customer, conversation=conversation, body=body, now=now, silent=True
+        )
     wanted = read_when(body, now=now, zone=business.time_zone)
     offered = calendar.active_services(business)
     found = leads.recognise_services(offered, text=body)
@@ -126,7 +134,13 @@ def names_another_service(body: str, *, proposal: Proposal) -> bool:
 
 
 def call_a_person(
-    *, business: Business, customer: Customer, conversation: Conversation, body: str, now: datetime, silent: bool = False
+    *,
+    business: Business,
+    customer: Customer,
+    conversation: Conversation,
+    body: str,
+    now: datetime,
+    silent: bool = False,
 ) -> Said:
     """Not ours to decide: a task and a text for the owner, and a word to the customer (unless `silent`)."""
     who = " ".join(part for part in (customer.name, pretty(conversation.their_address)) if part)
@@ -166,7 +180,9 @@ def _said_before(conversation: Conversation, *, message: Message, now: datetime)
             [conversation.pk, now - REMEMBERS, message.pk],
         )
         said = cursor.fetchall()
-    ours = [kind for direction, author, kind, _ in said if direction == Direction.OUTBOUND and author == Author.ASSISTANT]
+    ours = [
+        kind for direction, author, kind, _ in said if direction == Direction.OUTBOUND and author == Author.ASSISTANT
+    ]
     return _Before(
         their_words=[body for direction, _, _, body in said if direction == Direction.INBOUND][2::-1],
         our_answers=len(ours),

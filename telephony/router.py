@@ -122,7 +122,9 @@ def opt_in_or_help(turn: Turn) -> Decision | None:
         text = None if turn.opt_out_type else say("opted_in", lang=turn.lang, business=turn.business.name)
         return Decision(step=Step.OPT_IN, reason="asked for texts again", text=text, kind=MessageKind.KEYWORD)
     if keyword == optout.Keyword.HELP:
-        text = None if turn.opt_out_type else say("help", lang=turn.lang, business=turn.business.name, phone=_number(turn))
+        text = (
+            None if turn.opt_out_type else say("help", lang=turn.lang, business=turn.business.name, phone=_number(turn))
+        )
         return Decision(step=Step.HELP, reason="asked for help", text=text, kind=MessageKind.KEYWORD)
     return None
 
@@ -253,9 +255,13 @@ def the_receptionist(turn: Turn) -> Decision:
         body=turn.body, now=turn.now, open_proposal=turn.open_proposal,
     )  # fmt: skip
     return Decision(
-        step=Step.READING if said.needs_reading else Step.RECEPTIONIST, reason=said.reason, text=said.text, kind=said.kind, about=said.about,
+        step=Step.READING if said.needs_reading else Step.RECEPTIONIST,
+        reason=said.reason,
+        text=said.text,
+        kind=said.kind,
+        about=said.about,
         still_waiting=said.still_waiting,
-    )  # fmt: skip
+    )
 
 
 STEPS: Final[tuple[Callable[[Turn], Decision | None], ...]] = (
@@ -297,7 +303,11 @@ def _cancel_or_ask(turn: Turn) -> None:
     """A bare CANCEL is an opt-out to the carriers. It also means the appointment when that is what we last wrote about."""
     last = (
         Message.objects.for_business(turn.business)
-        .filter(conversation=turn.conversation, direction=Direction.OUTBOUND, created_at__gt=turn.now - CANCEL_MEANS_APPOINTMENT)
+        .filter(
+            conversation=turn.conversation,
+            direction=Direction.OUTBOUND,
+            created_at__gt=turn.now - CANCEL_MEANS_APPOINTMENT,
+        )
         .order_by("-created_at", "-id")
         .first()
     )
@@ -312,7 +322,9 @@ def _cancel_or_ask(turn: Turn) -> None:
             title=f"Call {_who(turn)}: they texted CANCEL and may want to cancel their appointment.",
             about=f"appointment:{appointment.pk}",
         )  # fmt: skip
-        body = f"{_who(turn)} texted CANCEL. That ends texts to them; they may also want to cancel {_slot(appointment)}."
+        body = (
+            f"{_who(turn)} texted CANCEL. That ends texts to them; they may also want to cancel {_slot(appointment)}."
+        )
     else:
         return
     messaging.alert_owner(business=turn.business, customer=turn.customer, now=turn.now, body=body)

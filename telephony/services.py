@@ -89,9 +89,17 @@ def _take_turn(letter: TextLetter, *, business: Business, receipt_id: str, now: 
     message, decision = _word(turn, decision)
     answer = _twiml(message)
     if decision.step == Step.READING:
-        transaction.on_commit(functools.partial(text_unread.send_robust, sender=InboundEvent, event_id=receipt_id), robust=True)
+        transaction.on_commit(
+            functools.partial(text_unread.send_robust, sender=InboundEvent, event_id=receipt_id), robust=True
+        )
     _close(receipt_id, step=decision.step, reason=decision.reason, answer=answer, message=received.message)
-    log.info("text_answered", tenant_id=business.slug, event_id=letter.sid, step=decision.step.value, answered=message is not None)
+    log.info(
+        "text_answered",
+        tenant_id=business.slug,
+        event_id=letter.sid,
+        step=decision.step.value,
+        answered=message is not None,
+    )
     return answer
 
 
@@ -125,7 +133,13 @@ def _word(turn: Turn, decision: Decision) -> tuple[Message | None, Decision]:
             ledger_line=turn.ledger_line,
         )  # fmt: skip
     except CannotSend as reason:
-        note(business=turn.business, customer=turn.customer, verb=Verb.REFUSED, text=f"{reason} “{decision.text}”", now=turn.now)
+        note(
+            business=turn.business,
+            customer=turn.customer,
+            verb=Verb.REFUSED,
+            text=f"{reason} “{decision.text}”",
+            now=turn.now,
+        )
         return None, replace(decision, reason=f"{decision.reason}; {reason}")
     if decision.still_waiting:
         turn.conversation.waiting_since = turn.now
@@ -161,7 +175,11 @@ def read_later(event_id: str, *, now: datetime) -> bool:
         if business.is_active and now - event.received_at < READ_BY_RULES_AFTER:
             read = reading.read(business=business, body=message.body, now=now)
         with transaction.atomic():
-            thread = Conversation.objects.for_business(business).select_related("customer").filter(pk=message.conversation_id)
+            thread = (
+                Conversation.objects.for_business(business)
+                .select_related("customer")
+                .filter(pk=message.conversation_id)
+            )
             take_turn(thread.get().customer)  # before the thread: the order everybody keeps
             conversation = thread.select_for_update(of=("self",), no_key=True).get()
             # Two workers may have asked the model; one of them answers.
@@ -169,7 +187,12 @@ def read_later(event_id: str, *, now: datetime) -> bool:
                 return False
             conversation.business = conversation.customer.business = business
             said = _act_on(read, business=business, conversation=conversation, message=message, now=now)
-            _close(str(event.pk), step=Step.RECEPTIONIST, reason=f"read by {'the language model' if read else 'rules'}; {said.reason}", answer=event.answer)
+            _close(
+                str(event.pk),
+                step=Step.RECEPTIONIST,
+                reason=f"read by {'the language model' if read else 'rules'}; {said.reason}",
+                answer=event.answer,
+            )
             if said.text is None:
                 return True  # the thread stays on the waiting list until somebody answers
             try:
@@ -178,7 +201,13 @@ def read_later(event_id: str, *, now: datetime) -> bool:
                     author=Author.ASSISTANT, kind=said.kind, about=said.about, now=now,
                 )  # fmt: skip
             except CannotSend as reason:
-                note(business=business, customer=conversation.customer, verb=Verb.REFUSED, text=f"{reason} “{said.text}”", now=now)
+                note(
+                    business=business,
+                    customer=conversation.customer,
+                    verb=Verb.REFUSED,
+                    text=f"{reason} “{said.text}”",
+                    now=now,
+                )
                 return True
             if said.still_waiting:
                 conversation.waiting_since = now
@@ -197,8 +226,17 @@ def _act_on(
             business=business, phone=conversation.their_address, source=ConsentSource.TEXT, words=message.body, now=now,
             reference=f"message:{message.pk}",
         )  # fmt: skip
-        note(business=business, customer=customer, verb=Verb.OPTED_OUT, text=f"Opted out of texts: “{message.body[:80]}”.", now=now, about=f"message:{message.pk}")
-        return receptionist.Said(reason="asked for no more texts", text=receptionist.opt_out_text(business), kind=MessageKind.KEYWORD)
+        note(
+            business=business,
+            customer=customer,
+            verb=Verb.OPTED_OUT,
+            text=f"Opted out of texts: “{message.body[:80]}”.",
+            now=now,
+            about=f"message:{message.pk}",
+        )
+        return receptionist.Said(
+            reason="asked for no more texts", text=receptionist.opt_out_text(business), kind=MessageKind.KEYWORD
+        )
     if (settled := _settled_meanwhile(conversation, message=message, opted_out=opted_out, now=now)) is not None:
         return receptionist.Said(reason=settled, text=None, still_waiting=True)
     if read is not None:
@@ -212,7 +250,9 @@ def _act_on(
                 wanted=wanted,
             )  # fmt: skip
         if read.needs_person:
-            return receptionist.call_a_person(business=business, customer=customer, conversation=conversation, body=message.body, now=now)
+            return receptionist.call_a_person(
+                business=business, customer=customer, conversation=conversation, body=message.body, now=now
+            )
     return receptionist.answer(
         business=business, customer=customer, conversation=conversation, message=message, body=message.body, now=now,
         open_proposal=None, may_read=False,
@@ -276,7 +316,9 @@ def _reported_on(letter: StatusLetter, *, business: Business | None) -> Message 
     return message
 
 
-def _claim(kind: EventKind, sid: str, letter: TextLetter | StatusLetter, *, business: Business | None, now: datetime) -> str | None:
+def _claim(
+    kind: EventKind, sid: str, letter: TextLetter | StatusLetter, *, business: Business | None, now: datetime
+) -> str | None:
     """The receipt's id, or None for a letter that has been received. A letter arriving twice at once waits here until
     the first is done."""
     event_id = uuid7()
@@ -284,7 +326,16 @@ def _claim(kind: EventKind, sid: str, letter: TextLetter | StatusLetter, *, busi
         cursor.execute(
             "INSERT INTO telephony_inboundevent (id, kind, sid, business_id, from_number, to_number, payload, step, reason,"
             " answer, received_at) VALUES (%s, %s, %s, %s, %s, %s, %s, '', '', '', %s) ON CONFLICT (kind, sid) DO NOTHING",
-            [event_id, kind.value, sid, business.pk if business else None, letter.from_number[:64], letter.to_number[:64], letter.payload, now],
+            [
+                event_id,
+                kind.value,
+                sid,
+                business.pk if business else None,
+                letter.from_number[:64],
+                letter.to_number[:64],
+                letter.payload,
+                now,
+            ],
         )
         return str(event_id) if cursor.rowcount == 1 else None
 
@@ -294,5 +345,12 @@ def _close(event_id: str, *, step: Step, reason: str, answer: str, message: Mess
         cursor.execute(
             "UPDATE telephony_inboundevent SET step = %s, reason = %s, answer = %s, message = coalesce(%s, message),"
             " business_id = coalesce(business_id, %s) WHERE id = %s",
-            [step.value, reason[:200], answer, message.pk if message else None, message.business_id if message else None, event_id],
+            [
+                step.value,
+                reason[:200],
+                answer,
+                message.pk if message else None,
+                message.business_id if message else None,
+                event_id,
+            ],
         )

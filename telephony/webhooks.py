@@ -42,7 +42,12 @@ def from_carrier(view: Callable[[HttpRequest, Account], HttpResponse]) -> Callab
         if kind is not None or account is None:
             assert kind is not None
             # The address that was checked is what an operator behind a proxy needs to see.
-            report(kind=kind, request=request, now=timezone.now(), detail=f"checked against {signatures.signed_address(request)}")
+            report(
+                kind=kind,
+                request=request,
+                now=timezone.now(),
+                detail=f"checked against {signatures.signed_address(request)}",
+            )
             log.warning("webhook_refused", reason=kind.value, path=request.path)
             return HttpResponse("Signature not accepted.\n", status=403, content_type="text/plain")
         return view(request, account)

@@ -118,7 +118,12 @@ def test_a_line_keeps_who_said_what_where(cast, now):
     )  # fmt: skip
 
     kept = Consent.objects.get(pk=line.pk)
-    assert (kept.words, kept.reference, kept.recorded_by, kept.scope) == ("x" * 500, ("message:" + "y" * 80)[:64], cast.bob, "marketing")
+    assert (kept.words, kept.reference, kept.recorded_by, kept.scope) == (
+        "x" * 500,
+        ("message:" + "y" * 80)[:64],
+        cast.bob,
+        "marketing",
+    )
     assert (kept.source, kept.at) == ("staff", now)
 
 
@@ -135,7 +140,11 @@ def test_staff_can_record_what_they_were_told(cast, now):
     ("source", "words", "sentence"),
     [
         (ConsentSource.TEXT, "stop", "opted out on Nov 18 by text (“stop”)"),
-        (ConsentSource.TEXT, "please never text me again, ever, thank you", "opted out on Nov 18 by text (“please never text me again, ever, thank ”)"),
+        (
+            ConsentSource.TEXT,
+            "please never text me again, ever, thank you",
+            "opted out on Nov 18 by text (“please never text me again, ever, thank ”)",
+        ),
         (ConsentSource.CARRIER, "", "opted out on Nov 18 told by the carrier"),
         (ConsentSource.STAFF, "at the door", "opted out on Nov 18 recorded by staff (“at the door”)"),
     ],
@@ -166,7 +175,10 @@ def test_the_day_is_the_businesss_day(cast, now):
 def test_postgres_itself_refuses_to_rewrite_a_line(cast, now, sql):
     line = stop(cast.shop, now)
 
-    with pytest.raises(DatabaseError, match="The consent ledger is append-only: add a line instead"), transaction.atomic():
+    with (
+        pytest.raises(DatabaseError, match="The consent ledger is append-only: add a line instead"),
+        transaction.atomic(),
+    ):
         connection.cursor().execute(sql)
 
     assert Consent.objects.get(pk=line.pk).action == "revoke"

@@ -30,7 +30,11 @@ class Wish(BaseModel):
 def model(settings) -> Iterator[OpenAiApi]:
     with OpenAiApi() as server:
         server.mood = Mood(said={"service": "AC Repair", "urgent": True})
-        settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, settings.OPENAI_MODEL = server.key, server.base_url, "gpt-4o-mini"
+        settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, settings.OPENAI_MODEL = (
+            server.key,
+            server.base_url,
+            "gpt-4o-mini",
+        )
         llm._client.cache_clear()
         yield server
     llm._client.cache_clear()
@@ -39,7 +43,13 @@ def model(settings) -> Iterator[OpenAiApi]:
 def ask(business: Business, now: datetime, *, text: str = "my ac died", timeout: float = 5.0) -> Wish | None:
     with every_business():
         return llm.ask(
-            business=business, purpose="read a text", instructions="Say what they want.", text=text, shape=Wish, now=now, timeout=timeout
+            business=business,
+            purpose="read a text",
+            instructions="Say what they want.",
+            text=text,
+            shape=Wish,
+            now=now,
+            timeout=timeout,
         )
 
 
@@ -162,7 +172,9 @@ def test_nobody_listening_is_no_answer(model: OpenAiApi, settings, cast, now):
     assert outcomes() == ["error"]
 
 
-@pytest.mark.parametrize("mood", [Mood(slow=5), Mood(said={"service": "AC Repair"}, drip=0.05)], ids=["silent", "byte by byte"])
+@pytest.mark.parametrize(
+    "mood", [Mood(slow=5), Mood(said={"service": "AC Repair"}, drip=0.05)], ids=["silent", "byte by byte"]
+)
 def test_the_time_limit_is_for_the_whole_call(model: OpenAiApi, cast, now, mood):
     model.mood = mood
     began = time.monotonic()
@@ -241,15 +253,16 @@ def test_after_three_failures_in_a_row_nobody_asks_for_a_while(model: OpenAiApi,
     assert (len(model.asked), spent(cast.shop)) == (3, before)
 
 
-def test_the_circuit_closes_by_itself(model: OpenAiApi, cast, now, monkeypatch):
-    monkeypatch.setattr(llm, "OPEN_FOR", llm.timedelta(seconds=1))
+def test_the_circuit_closes_by_itself_within_a_minute(model: OpenAiApi, cast, now):
     model.mood = Mood(status=500)
     for _ in range(3):
         ask(cast.shop, now)
     model.mood = Mood(said={"service": "AC Repair"})
-    assert llm.is_available(business=cast.shop, now=now) is False
+    redis, key = cache._cache.get_client(None, write=True), cache.make_and_validate_key("llm_circuit_open")
+    assert 50_000 < redis.pttl(key) <= 60_000
 
-    time.sleep(1.1)
+    redis.pexpire(key, 1)  # the minute is over
+    time.sleep(0.01)
 
     assert llm.is_available(business=cast.shop, now=now) is True
     assert ask(cast.shop, now) == Wish(service="AC Repair")

@@ -38,7 +38,14 @@ def thread(cast, now) -> Conversation:
 
 def plan(thread: Conversation, now: Any, body: str = "On my way.", **more: Any) -> Plan:
     return plan_message(
-        **{"business": thread.business, "phone": PHONE, "body": body, "author": Author.ASSISTANT, "now": now, "conversation": thread}
+        **{
+            "business": thread.business,
+            "phone": PHONE,
+            "body": body,
+            "author": Author.ASSISTANT,
+            "now": now,
+            "conversation": thread,
+        }
         | more
     )
 
@@ -133,14 +140,31 @@ def test_an_agreement_with_alice_is_none_with_charlie(cast, thread, now):
 
 def test_a_text_is_a_row_of_the_outbox_and_the_newest_word_of_its_thread(cast, thread, now):
     thread.waiting_since = now
-    message = send(thread, now, body="It’s 5 o’clock – see you…", kind=MessageKind.APPOINTMENT, about="appointment:1", sent_by=cast.bob)
+    message = send(
+        thread,
+        now,
+        body="It’s 5 o’clock – see you…",
+        kind=MessageKind.APPOINTMENT,
+        about="appointment:1",
+        sent_by=cast.bob,
+    )
 
     row = Message.objects.get(pk=message.pk)
-    assert (row.body, row.segments, row.status, row.due_at, row.delay_reason) == ("It's 5 o'clock - see you...", 1, "queued", now, "")
+    assert (row.body, row.segments, row.status, row.due_at, row.delay_reason) == (
+        "It's 5 o'clock - see you...",
+        1,
+        "queued",
+        now,
+        "",
+    )
     assert (row.to_number, row.from_number, row.attempts, row.claimed_at) == (PHONE, "+15552000001", 0, None)
     assert (row.kind, row.about, row.sent_by, row.sent_via) == ("appointment", "appointment:1", cast.bob, "api")
     thread.refresh_from_db()
-    assert (thread.last_message_at, thread.last_words, thread.waiting_since) == (now, "It's 5 o'clock - see you...", None)
+    assert (thread.last_message_at, thread.last_words, thread.waiting_since) == (
+        now,
+        "It's 5 o'clock - see you...",
+        None,
+    )
     assert spent(cast.shop) == PRICE
 
 
@@ -153,7 +177,9 @@ def test_an_answer_that_leaves_with_the_webhook_is_born_claimed(cast, thread, no
 def test_a_text_is_as_long_as_it_is_sent(cast, thread, now):
     """An ellipsis becomes three dots, so what is counted is what leaves."""
     assert plan(thread, now, body="…" * 533).allowed is True
-    assert plan(thread, now, body="…" * 534).sentence == "Can't send: the message has 1,602 characters, at most 1,600 fit."
+    assert (
+        plan(thread, now, body="…" * 534).sentence == "Can't send: the message has 1,602 characters, at most 1,600 fit."
+    )
     assert plan(thread, now, body="x" * MAX_LENGTH).count.segments == 11
 
 
@@ -175,8 +201,18 @@ def test_control_characters_never_leave(cast, thread, now):
         (PHONE, 11.99, 0, "Sends now."),  # 8:59 at night in Chicago
         (PHONE, 12, 11, "Will be sent tomorrow 8:00 AM your time: it is 9:00 PM in Chicago."),
         ("+12125550123", 11, 11, "Will be sent tomorrow 8:00 AM their time: it is 9:00 PM in New York."),
-        ("+13055550123", 10, 12, "Will be sent tomorrow 8:00 AM their time: it is 8:00 PM in New York."),  # Florida ends at eight
-        ("+15125550123", -0.5, 0.5, "Will be sent 9:00 AM their time: it is 8:30 AM in Chicago."),  # Texas begins at nine
+        (
+            "+13055550123",
+            10,
+            12,
+            "Will be sent tomorrow 8:00 AM their time: it is 8:00 PM in New York.",
+        ),  # Florida ends at eight
+        (
+            "+15125550123",
+            -0.5,
+            0.5,
+            "Will be sent 9:00 AM their time: it is 8:30 AM in Chicago.",
+        ),  # Texas begins at nine
     ],
 )
 def test_the_hours_are_those_of_the_place_the_phone_is_in(cast, thread, now, phone, hours, due_after, sentence):
@@ -315,9 +351,9 @@ def test_a_text_that_does_not_fit_the_budget_takes_none_of_it(cast, thread, now)
 
 
 def test_a_text_that_was_taken_back_gives_its_money_back(cast, thread, now):
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         send(thread, now)
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
 
     assert (spent(cast.shop), Message.objects.count()) == (0, 0)
 

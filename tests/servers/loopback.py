@@ -35,12 +35,16 @@ class Loopback:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str | dict[str, Any] | Iterator[bytes]]:
+    def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, str | dict[str, Any] | Iterator[bytes]]:
         """Status and body: a dict goes out as JSON, text as it stands, an iterator piece by piece."""
         raise NotImplementedError
 

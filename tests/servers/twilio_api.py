@@ -89,7 +89,9 @@ class TwilioApi(Loopback):
         if parts[:2] != ["2010-04-01", "Accounts"] or parts[3:] != ["Messages.json"]:
             return _error(404, 20404, f"The requested resource {address.path} was not found")
         if method == "POST":
-            return self._create(account, {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()})
+            return self._create(
+                account, {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+            )
         return self._list(address.path, {name: values[0] for name, values in parse_qs(address.query).items()})
 
     def _create(self, account: str, form: dict[str, str]) -> tuple[int, Any]:

@@ -27,7 +27,14 @@ def queue(
         consent.grant_if_silent(business=business, phone=phone, source=ConsentSource.INTAKE, words="", now=now)
         thread = open_thread(business=business, customer=customer, now=now)
         return queue_message(
-            business=business, customer=customer, conversation=thread, body=body, author=author, kind=kind, now=now, about=about
+            business=business,
+            customer=customer,
+            conversation=thread,
+            body=body,
+            author=author,
+            kind=kind,
+            now=now,
+            about=about,
         )
 
 

@@ -54,7 +54,13 @@ def test_a_due_text_is_sent_and_its_sid_kept(twilio: TwilioApi, cast, now):
     assert send_due(now) == [MessageStatus.SENT]
 
     row = stored(message)
-    assert (row.status, row.provider_sid, row.sent_at, row.attempts, row.error) == ("sent", twilio.texts[0].sid, now, 1, "")
+    assert (row.status, row.provider_sid, row.sent_at, row.attempts, row.error) == (
+        "sent",
+        twilio.texts[0].sid,
+        now,
+        1,
+        "",
+    )
     assert send_due(now) == []
     assert len(twilio.texts) == 1
 
@@ -132,7 +138,9 @@ def test_a_text_of_three_days_ago_would_only_confuse(twilio: TwilioApi, cast, no
 
 def test_an_opt_out_after_queueing_stops_the_text(twilio: TwilioApi, cast, now):
     message = queue(cast.shop, now=now)
-    consent.revoke(business=cast.shop, phone=PHONE, source=ConsentSource.TEXT, words="stop", now=now + timedelta(seconds=1))
+    consent.revoke(
+        business=cast.shop, phone=PHONE, source=ConsentSource.TEXT, words="stop", now=now + timedelta(seconds=1)
+    )
 
     assert send_due(now + timedelta(seconds=2)) == [MessageStatus.REFUSED]
 
@@ -244,7 +252,9 @@ def test_a_text_that_got_through_at_the_second_try_keeps_no_trace_of_trouble(twi
     assert (facts(message), stored(message).attempts) == (("sent", "", ""), 2)
 
 
-def test_one_text_that_breaks_our_own_code_does_not_hold_up_the_others(twilio: TwilioApi, cast, now, clock, monkeypatch, caplog):
+def test_one_text_that_breaks_our_own_code_does_not_hold_up_the_others(
+    twilio: TwilioApi, cast, now, clock, monkeypatch, caplog
+):
     bad, good = queue(cast.shop, "Bad", now=now), queue(cast.shop, "Good", now=now + timedelta(microseconds=1))
     send = twilio_gateway.TwilioGateway.send
 
@@ -396,7 +406,9 @@ def test_four_sweeps_at_once_settle_twins_without_a_mix_up(twilio: TwilioApi, ca
     assert (len(twilio.texts), {stored(twin).status for twin in twins}) == (4, {"sent"})
 
 
-def test_a_twin_that_was_given_the_same_sid_a_moment_ago_is_looked_at_again(twilio: TwilioApi, cast, now, monkeypatch, caplog):
+def test_a_twin_that_was_given_the_same_sid_a_moment_ago_is_looked_at_again(
+    twilio: TwilioApi, cast, now, monkeypatch, caplog
+):
     twins = [queue(cast.shop, "On my way", now=now) for _ in range(2)]
     twilio.creating = Weather(drop_taken=True)
     send_due(now)

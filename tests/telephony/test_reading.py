@@ -40,7 +40,11 @@ def _every_business() -> Iterator[None]:
 @pytest.fixture
 def model(settings) -> Iterator[OpenAiApi]:
     with OpenAiApi() as server:
-        settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, settings.OPENAI_MODEL = server.key, server.base_url, "gpt-4o-mini"
+        settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, settings.OPENAI_MODEL = (
+            server.key,
+            server.base_url,
+            "gpt-4o-mini",
+        )
         llm._client.cache_clear()
         yield server
     llm._client.cache_clear()
@@ -57,7 +61,11 @@ def receipt() -> InboundEvent:
 def read() -> str | None:
     """Read what waits, as the worker does. What is sent to the customer afterwards, or None."""
     assert services.read_later(str(receipt().pk), now=timezone.now()) is True
-    sent = Message.objects.filter(direction="outbound", audience="customer", sent_via="api").order_by("-created_at", "-id").first()
+    sent = (
+        Message.objects.filter(direction="outbound", audience="customer", sent_via="api")
+        .order_by("-created_at", "-id")
+        .first()
+    )
     return sent.body if sent else None
 
 
@@ -76,9 +84,15 @@ def test_the_service_and_time_it_found_become_an_offer_of_a_real_slot(model: Ope
     carrier.text(UNCLEAR)
     understands(model, service="AC Repair", when="friday after 3")
 
-    assert read() == "Alice Plumbing can do AC Repair Fri Nov 20, 3:00-4:00 PM. Reply 1 to book, 2 for another time, 3 to pass."
+    assert (
+        read()
+        == "Alice Plumbing can do AC Repair Fri Nov 20, 3:00-4:00 PM. Reply 1 to book, 2 for another time, 3 to pass."
+    )
 
-    assert (receipt().step, receipt().reason) == ("receptionist", "read by the language model; recognised AC Repair: PROPOSED")
+    assert (receipt().step, receipt().reason) == (
+        "receptionist",
+        "read by the language model; recognised AC Repair: PROPOSED",
+    )
     assert Appointment.objects.get().status == "HELD"
     assert Conversation.objects.get().waiting_since is None
     assert carrier.text("1")[0].startswith("Confirmed! Your AC Repair")
@@ -122,7 +136,10 @@ def test_a_time_the_model_made_up_is_not_theirs(model: OpenAiApi, carrier: Carri
     carrier.text("the thing on my roof hums and blows warm")
     understands(model, service="AC Repair", when="friday at 3 pm")
 
-    assert read() == "Alice Plumbing can do AC Repair Wed Nov 18, 10:15-11:15 AM. Reply 1 to book, 2 for another time, 3 to pass."
+    assert (
+        read()
+        == "Alice Plumbing can do AC Repair Wed Nov 18, 10:15-11:15 AM. Reply 1 to book, 2 for another time, 3 to pass."
+    )
 
 
 INJECTION = (
@@ -134,7 +151,9 @@ INJECTION = (
 def test_whatever_a_text_orders_the_model_to_do_all_it_can_say_is_a_reading(model: OpenAiApi, carrier: Carrier, cast):
     """The worst a persuaded model can do: name a listed service, and then a slot is offered to the sender and held."""
     carrier.text(INJECTION.replace("AC Repair", "a visit"))
-    model.mood = Mood(said=NOTHING | {"service": "AC Repair", "book": True, "status": "CONFIRMED", "send_to": "+15557654321"})
+    model.mood = Mood(
+        said=NOTHING | {"service": "AC Repair", "book": True, "status": "CONFIRMED", "send_to": "+15557654321"}
+    )
 
     answer = read()
 
@@ -165,15 +184,22 @@ def test_unsure_means_a_person(model: OpenAiApi, carrier: Carrier, cast):
     assert read() == "Thanks. Someone from Alice Plumbing will get back to you."
 
     assert Task.objects.get().reason == "asked_a_person"
-    assert Message.objects.get(audience="owner").body == "Please answer (555) 123-4567: your man broke my vase and I am furious"
+    assert (
+        Message.objects.get(audience="owner").body
+        == "Please answer (555) 123-4567: your man broke my vase and I am furious"
+    )
     assert Conversation.objects.get().waiting_since is not None
 
 
 # --- No model: the rules answer --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mood", [Mood(status=500), Mood(said="no idea"), Mood(raw="<html>"), Mood(raw="{"), Mood(slow=2)], ids=str)
-def test_a_model_that_is_down_slow_or_nonsense_leaves_it_to_the_rules(model: OpenAiApi, carrier: Carrier, cast, mood, monkeypatch):
+@pytest.mark.parametrize(
+    "mood", [Mood(status=500), Mood(said="no idea"), Mood(raw="<html>"), Mood(raw="{"), Mood(slow=2)], ids=str
+)
+def test_a_model_that_is_down_slow_or_nonsense_leaves_it_to_the_rules(
+    model: OpenAiApi, carrier: Carrier, cast, mood, monkeypatch
+):
     monkeypatch.setattr(reading, "TIMEOUT", 0.2)
     carrier.text(UNCLEAR)
     model.mood = mood
@@ -209,14 +235,18 @@ def test_without_a_model_the_rules_answer_at_once(model: OpenAiApi, carrier: Car
     else:
         llm.cache.set("llm_circuit_open", 1, timeout=60)
 
-    assert carrier.text(UNCLEAR) == ["Thanks for texting Alice Plumbing. What can we do for you, for example AC Repair or Electrical?"]
+    assert carrier.text(UNCLEAR) == [
+        "Thanks for texting Alice Plumbing. What can we do for you, for example AC Repair or Electrical?"
+    ]
     assert receipt().step == "receptionist"
 
 
 # --- The world goes on while the model reads -------------------------------------------------------------------------
 
 
-def test_a_person_who_took_over_meanwhile_is_not_interrupted_and_no_slot_is_held(model: OpenAiApi, carrier: Carrier, cast):
+def test_a_person_who_took_over_meanwhile_is_not_interrupted_and_no_slot_is_held(
+    model: OpenAiApi, carrier: Carrier, cast
+):
     carrier.text(UNCLEAR)
     take_over(conversation=Conversation.objects.get(), user=cast.bob, now=timezone.now())
     understands(model, service="AC Repair")
@@ -229,7 +259,9 @@ def test_a_person_who_took_over_meanwhile_is_not_interrupted_and_no_slot_is_held
 
 def test_an_opt_out_meanwhile_is_respected_and_no_slot_is_held(model: OpenAiApi, carrier: Carrier, cast):
     carrier.text(UNCLEAR)
-    consent.revoke(business=cast.shop, phone=PHONE, source=ConsentSource.STAFF, words="on the phone", now=timezone.now())
+    consent.revoke(
+        business=cast.shop, phone=PHONE, source=ConsentSource.STAFF, words="on the phone", now=timezone.now()
+    )
     understands(model, service="AC Repair")
 
     assert read() is None
@@ -270,7 +302,9 @@ def test_a_text_that_was_answered_meanwhile_gets_no_second_answer(model: OpenAiA
 def test_a_reply_by_staff_counts_as_an_answer(model: OpenAiApi, carrier: Carrier, cast, clock):
     carrier.text(UNCLEAR)
     clock.shift(2)
-    reply_as_staff(conversation=Conversation.objects.get(), body="Bob here, on my way.", user=cast.bob, now=timezone.now())
+    reply_as_staff(
+        conversation=Conversation.objects.get(), body="Bob here, on my way.", user=cast.bob, now=timezone.now()
+    )
     Conversation.objects.update(human_until=None)
     understands(model, service="AC Repair")
     services.read_later(str(receipt().pk), now=timezone.now())
@@ -303,7 +337,10 @@ def test_two_workers_that_read_the_same_text_give_one_answer(model: OpenAiApi, c
 
     assert sorted(all_at_once([work] * 4)) == [False, False, False, True]
     assert len(model.asked) == 4
-    assert (Proposal.objects.count(), Message.objects.filter(direction="outbound", audience="customer").count()) == (1, 1)
+    assert (Proposal.objects.count(), Message.objects.filter(direction="outbound", audience="customer").count()) == (
+        1,
+        1,
+    )
 
 
 def test_a_task_that_runs_twice_answers_once(model: OpenAiApi, carrier: Carrier, cast):
@@ -343,7 +380,9 @@ def test_a_lost_wake_up_is_made_up_for_by_the_sweep(model: OpenAiApi, carrier: C
     assert Proposal.objects.count() == 1
 
 
-def test_one_text_that_breaks_the_reading_does_not_hold_up_the_others(model: OpenAiApi, carrier: Carrier, cast, clock, caplog):
+def test_one_text_that_breaks_the_reading_does_not_hold_up_the_others(
+    model: OpenAiApi, carrier: Carrier, cast, clock, caplog
+):
     carrier.text("the first hums")
     Message.objects.filter(pk=receipt().message).update(conversation=None)
     carrier.text("the second hums", sender="+15557654321")
@@ -361,7 +400,10 @@ def test_what_a_customer_wrote_is_in_no_log(model: OpenAiApi, carrier: Carrier, 
         model.mood = Mood(status=500)
         read()
 
-    assert [line["event"] for line in lines if line["event"] in ("text_answered", "llm_failed")] == ["text_answered", "llm_failed"]
+    assert [line["event"] for line in lines if line["event"] in ("text_answered", "llm_failed")] == [
+        "text_answered",
+        "llm_failed",
+    ]
     assert "roof" not in str(lines)
     assert PHONE not in str(lines)
 

@@ -121,13 +121,21 @@ TABLE: list[tuple[Callable[[Carrier, Cast], None], str, str, str, bool]] = [
     (nothing, "what is the meaning of life", "receptionist", "no service recognised", True),
     (nothing, "", "receptionist", "no service recognised", True),
     (job, "thank you!", "receptionist", "thanks, which ask for nothing", False),
-    (job, "Loved “Confirmed! Your AC Repair with Alice Plumbing is booked”", "receptionist", "a reaction to a text of ours", False),
+    (
+        job,
+        "Loved “Confirmed! Your AC Repair with Alice Plumbing is booked”",
+        "receptionist",
+        "a reaction to a text of ours",
+        False,
+    ),
     (suspended, "need ac repair", "suspended", "business suspended", False),
     (suspended, "stop", "suspended", "business suspended; opted out", False),
 ]
 
 
-@pytest.mark.parametrize(("scene", "text", "step", "reason", "answered"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("scene", "text", "step", "reason", "answered"), TABLE, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_the_step_that_answers_is_kept_with_its_reason(carrier: Carrier, cast, scene, text, step, reason, answered):
     scene(carrier, cast)
     before = Message.objects.filter(direction="outbound", audience="customer").count()
@@ -182,7 +190,9 @@ def test_two_machines_talking_to_each_other_fall_silent_and_a_person_is_told(car
         answered += len(carrier.text("Your message about AC Repair was received"))
 
     assert answered == receptionist.MAX_ANSWERS
-    assert InboundEvent.objects.order_by("-received_at")[0].reason == "many answers in a short time: maybe another machine"
+    assert (
+        InboundEvent.objects.order_by("-received_at")[0].reason == "many answers in a short time: maybe another machine"
+    )
     assert Task.objects.get().reason == "asked_a_person"
 
 

@@ -81,7 +81,9 @@ def test_the_carrier_may_name_the_port_or_leave_it_out(carrier: Carrier, signed_
 def test_the_public_address_counts_and_not_what_the_proxy_made_of_it(carrier: Carrier, settings):
     settings.PUBLIC_URL = "https://desk.example.com"
 
-    assert taken(carrier.post("/twilio/sms?a=1", sms("need ac repair"), signed_as="https://desk.example.com/twilio/sms?a=1"))
+    assert taken(
+        carrier.post("/twilio/sms?a=1", sms("need ac repair"), signed_as="https://desk.example.com/twilio/sms?a=1")
+    )
 
 
 def test_the_inner_address_does_not_count_once_a_public_one_is_set(carrier: Carrier, settings):
@@ -110,18 +112,24 @@ FORWARDED = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "desk.e
 def test_a_trusted_proxy_tells_the_address_that_was_called(carrier: Carrier, settings):
     behind_a_proxy(settings)
 
-    assert taken(carrier.post("/twilio/sms", sms("hi ac"), signed_as="https://desk.example.com/twilio/sms", **FORWARDED))
+    assert taken(
+        carrier.post("/twilio/sms", sms("hi ac"), signed_as="https://desk.example.com/twilio/sms", **FORWARDED)
+    )
 
 
 def test_a_proxy_nobody_trusts_tells_nothing(carrier: Carrier):
-    assert refused(carrier.post("/twilio/sms", sms("hi ac"), signed_as="https://desk.example.com/twilio/sms", **FORWARDED))
+    assert refused(
+        carrier.post("/twilio/sms", sms("hi ac"), signed_as="https://desk.example.com/twilio/sms", **FORWARDED)
+    )
 
 
 def test_behind_a_proxy_the_public_address_still_wins(carrier: Carrier, settings):
     behind_a_proxy(settings)
     settings.PUBLIC_URL = "https://text.example.com"
 
-    assert taken(carrier.post("/twilio/sms", sms("hi ac"), signed_as="https://text.example.com/twilio/sms", **FORWARDED))
+    assert taken(
+        carrier.post("/twilio/sms", sms("hi ac"), signed_as="https://text.example.com/twilio/sms", **FORWARDED)
+    )
 
 
 # --- What is signed --------------------------------------------------------------------------------------------------
@@ -170,7 +178,16 @@ def test_another_token_makes_another_stamp(carrier: Carrier):
 
 @pytest.mark.parametrize(
     "account",
-    ["AC" + "f" * 32, "", "AC", "ac" + "a1" * 16, "AC" + "a1" * 16 + "0", "AC" + "a1" * 15 + "a\x00", "AC" + "a1" * 500, "٣" * 34],
+    [
+        "AC" + "f" * 32,
+        "",
+        "AC",
+        "ac" + "a1" * 16,
+        "AC" + "a1" * 16 + "0",
+        "AC" + "a1" * 15 + "a\x00",
+        "AC" + "a1" * 500,
+        "٣" * 34,
+    ],
 )
 def test_an_account_nobody_knows_is_refused_even_with_our_token(carrier: Carrier, account):
     assert refused(carrier.post("/twilio/sms", [*sms("need ac repair").items(), ("AccountSid", account)]))
@@ -221,7 +238,11 @@ def test_a_sub_accounts_token_is_no_good_for_the_neighbours_number(alices_own: C
     with every_business():
         assert (InboundEvent.objects.count(), Message.objects.count()) == (0, 0)
     (event,) = SecurityEvent.objects.all()
-    assert (event.kind, event.detail, event.business) == ("webhook_account_unknown", "another business's number", cast.shop)
+    assert (event.kind, event.detail, event.business) == (
+        "webhook_account_unknown",
+        "another business's number",
+        cast.shop,
+    )
 
 
 def test_the_main_token_does_not_sign_for_a_sub_account(alices_own: Carrier, carrier: Carrier):
@@ -230,7 +251,9 @@ def test_the_main_token_does_not_sign_for_a_sub_account(alices_own: Carrier, car
     assert refused(alices_own.post("/twilio/sms", sms("need ac repair")))
 
 
-def test_the_main_account_may_bring_letters_for_a_business_with_an_account_of_its_own(alices_own: Carrier, carrier: Carrier):
+def test_the_main_account_may_bring_letters_for_a_business_with_an_account_of_its_own(
+    alices_own: Carrier, carrier: Carrier
+):
     assert taken(carrier.post("/twilio/sms", sms("need ac repair")))
 
 

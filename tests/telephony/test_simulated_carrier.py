@@ -48,7 +48,9 @@ def text_us(body: str) -> simulated.Delivery:
 
 def received() -> list[str]:
     """What the customer's phone got from us, oldest first."""
-    return list(SimulatedText.objects.filter(to_number=PHONE).order_by("created_at", "sid").values_list("body", flat=True))
+    return list(
+        SimulatedText.objects.filter(to_number=PHONE).order_by("created_at", "sid").values_list("body", flat=True)
+    )
 
 
 def send_due() -> list[MessageStatus | None]:

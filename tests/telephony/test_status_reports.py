@@ -291,7 +291,9 @@ def test_an_id_that_is_none_of_ours_is_sent_back(carrier: Carrier, sent, written
 
 
 def test_a_nul_byte_breaks_nothing(carrier: Carrier, sent):
-    response = carrier.post("/twilio/status", status(SID, "delivered", To="+1555\x00", ErrorCode="\x00") | {"ToCountry": "\x00"})
+    response = carrier.post(
+        "/twilio/status", status(SID, "delivered", To="+1555\x00", ErrorCode="\x00") | {"ToCountry": "\x00"}
+    )
 
     assert (response.status_code, stored(sent).status) == (204, "delivered")
 
@@ -305,7 +307,9 @@ def test_without_a_good_stamp_nothing_moves(carrier: Carrier, sent):
     assert SecurityEvent.objects.get().path == "/twilio/status"
 
 
-def test_our_own_gateway_and_our_own_letterbox_agree_on_the_address(twilio: TwilioApi, carrier: Carrier, cast, settings, now):
+def test_our_own_gateway_and_our_own_letterbox_agree_on_the_address(
+    twilio: TwilioApi, carrier: Carrier, cast, settings, now
+):
     settings.PUBLIC_URL = "http://testserver"
     twilio.creating = Weather(drop_taken=True)
     message = queue(cast.shop, now=now)
@@ -319,4 +323,6 @@ def test_our_own_gateway_and_our_own_letterbox_agree_on_the_address(twilio: Twil
 
 def with_sid(body: str) -> list[tuple[str, str]]:
     """A captured report, about our text."""
-    return [(name, SID if name.endswith("Sid") and value.startswith("SM") else value) for name, value in parse_qsl(body)]
+    return [
+        (name, SID if name.endswith("Sid") and value.startswith("SM") else value) for name, value in parse_qsl(body)
+    ]

@@ -102,7 +102,11 @@ def test_a_wrong_token_is_tried_again_because_somebody_may_repair_it(twilio: Twi
 
     refusal = send(message)
 
-    assert (type(refusal), refusal.code, str(refusal)) == (Transient, "20003", "The carrier does not accept our account and token.")
+    assert (type(refusal), refusal.code, str(refusal)) == (
+        Transient,
+        "20003",
+        "The carrier does not accept our account and token.",
+    )
     assert twilio.texts == []
 
 
@@ -147,7 +151,9 @@ def test_no_account_at_all_is_trouble_and_not_a_crash(twilio: TwilioApi, setting
 
 
 def test_a_token_that_cannot_be_unsealed_is_trouble_and_not_a_crash(twilio: TwilioApi, message, cast, now):
-    TwilioAccount.objects.create(account_sid="AC" + "b2" * 16, business=cast.shop, sealed_token=b"sealed with another key")
+    TwilioAccount.objects.create(
+        account_sid="AC" + "b2" * 16, business=cast.shop, sealed_token=b"sealed with another key"
+    )
 
     assert str(send(message)) == "The token of this business's account at the carrier cannot be read."
     with pytest.raises(Transient):
@@ -166,7 +172,10 @@ def test_the_same_words_to_the_same_person_are_found_oldest_first(twilio: Twilio
 
     found = gateway().find(message, since=now - AGO)
 
-    assert [(text.sid, text.status) for text in found] == [(first.sid, MessageStatus.DELIVERED), (later.sid, MessageStatus.SENT)]
+    assert [(text.sid, text.status) for text in found] == [
+        (first.sid, MessageStatus.DELIVERED),
+        (later.sid, MessageStatus.SENT),
+    ]
 
 
 def test_a_text_from_the_neighbours_number_is_not_ours(twilio: TwilioApi, message, now):

@@ -52,7 +52,11 @@ def test_a_text_is_kept_answered_and_receipted(carrier: Carrier, cast, settings)
 
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/xml; charset=utf-8")
     inbound, outbound = Message.objects.order_by("created_at", "id")
-    assert (inbound.body, inbound.from_number, inbound.to_number) == ("need ac repair asap", "+15551234567", "+15552000001")
+    assert (inbound.body, inbound.from_number, inbound.to_number) == (
+        "need ac repair asap",
+        "+15551234567",
+        "+15552000001",
+    )
     assert (inbound.business, inbound.status, inbound.provider_sid) == (cast.shop, "received", "SM" + "0" * 30 + "a1")
     assert replies(response) == [outbound.body]
     assert callbacks(response) == [f"http://testserver/twilio/status?message={outbound.pk}"]
@@ -166,7 +170,9 @@ def test_the_captured_letter_without_a_body_is_sent_back(carrier: Carrier, cast)
     assert carrier.post("/twilio/sms", payload("sms_without_body.txt")).status_code == 422
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "", "application/x-www-form-urlencoded; charset=utf-16"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain", "", "application/x-www-form-urlencoded; charset=utf-16"]
+)
 def test_a_body_that_is_no_form_is_turned_away(carrier: Carrier, cast, content_type):
     before = counts()
     fields = sms("hello") | {"AccountSid": carrier.account_sid}
@@ -194,7 +200,11 @@ def test_a_letter_to_a_number_nobody_has_is_receipted_and_not_answered(carrier: 
     response = carrier.post("/twilio/sms", payload("sms_to_nobody.txt"))
 
     assert (response.status_code, response.content.decode()) == (200, SILENCE)
-    assert (receipt().step, receipt().reason, receipt().business) == ("no_business", "no business has the number +15559999999", None)
+    assert (receipt().step, receipt().reason, receipt().business) == (
+        "no_business",
+        "no business has the number +15559999999",
+        None,
+    )
     assert counts() == before | {"InboundEvent": 1}
 
 
@@ -204,7 +214,9 @@ def test_a_letter_without_to_is_nobodys(carrier: Carrier, cast):
     assert (response.content.decode(), receipt().step) == (SILENCE, "no_business")
 
 
-@pytest.mark.parametrize("sender", ["whatsapp:+15551234567", "whatsapp:+15551239999", "messenger:1234567890", "", "+", "client:alice"])
+@pytest.mark.parametrize(
+    "sender", ["whatsapp:+15551234567", "whatsapp:+15551239999", "messenger:1234567890", "", "+", "client:alice"]
+)
 def test_a_sender_that_is_no_phone_number_becomes_nobodys_customer(carrier: Carrier, cast, sender):
     """Cut to the length of a number, two people would become one."""
     before = counts()
@@ -349,7 +361,9 @@ def test_one_letter_sixteen_times_at_once_is_one_letter(carrier: Carrier, cast):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_first_texts_of_one_person_at_once_make_one_customer_one_thread_and_one_open_offer(carrier: Carrier, cast):
+def test_eight_first_texts_of_one_person_at_once_make_one_customer_one_thread_and_one_open_offer(
+    carrier: Carrier, cast
+):
     responses = all_at_once([lambda: carrier.post("/twilio/sms", sms("need ac repair"))] * 8)
 
     assert [response.status_code for response in responses] == [200] * 8
@@ -380,7 +394,9 @@ def test_a_text_and_a_request_by_api_from_the_same_person_do_not_lock_each_other
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_letter_that_failed_halfway_left_nothing_and_is_taken_when_it_comes_again(carrier: Carrier, cast, monkeypatch):
+def test_a_letter_that_failed_halfway_left_nothing_and_is_taken_when_it_comes_again(
+    carrier: Carrier, cast, monkeypatch
+):
     before = counts()
     monkeypatch.setattr(services, "_twiml", lambda message: 1 / 0)
     assert carrier.post("/twilio/sms", payload("sms.txt")).status_code == 500
