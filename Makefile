@@ -35,7 +35,7 @@ migrations:
 	$(PYTHON) manage.py makemigrations --check --dry-run
 
 deployment:
-	PUBLIC_URL=https://desk.example.com SECRET_KEY="$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(40))')" \
+	PUBLIC_URL=https://desk.example.com BEHIND_TLS_PROXY=true SECRET_KEY="$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(40))')" \
 	  $(PYTHON) manage.py check --deploy --fail-level WARNING
 
 fmt: venv ## Put code and templates in order

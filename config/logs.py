@@ -14,9 +14,9 @@ from typing import Any
 
 import structlog
 
-_PHONE = re.compile(r"(?<![\w.])\+?\d[\d\s().-]{7,17}\d(?![\w.])")
+_PHONE = re.compile(r"(?<![\w.-])\+?\d[\d\s().-]{7,17}\d(?![\w.-])")  # not inside a UUID
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
-_SECRET_VALUE = re.compile(r"\b(?:fd_[a-z]+_\w+|sk-[\w-]{8,}|AC[0-9a-f]{32}:\S+)")
+_SECRET_VALUE = re.compile(r"\b(?:fd_[a-z]+_[\w-]+|sk-[\w-]{8,}|AC[0-9a-f]{32}:\S+)")
 _SECRET_FIELD = re.compile(r"token|secret|password|authorization|api_key|signature|cookie", re.IGNORECASE)
 # Ids, times and durations are digits too, and are what a log is for.
 _PLAIN_FIELDS = {

@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -47,18 +48,22 @@ def local_secret(name: str) -> str:
 # --- Where it runs -------------------------------------------------------------------------------------------------
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or local_secret("secret_key")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # The address the outside world (Twilio above all) calls, without a trailing slash. Empty: take it from the request.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
+_our_host = [urlsplit(PUBLIC_URL).hostname] if PUBLIC_URL else []
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", *_our_host])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL] if PUBLIC_URL else [])
 # Say True only behind a proxy that overwrites X-Forwarded-Proto and X-Forwarded-Host itself.
 BEHIND_TLS_PROXY = env.bool("BEHIND_TLS_PROXY", default=False)
 if BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     USE_X_FORWARDED_HOST = True
 HTTPS_ONLY = env.bool("HTTPS_ONLY", default=PUBLIC_URL.startswith("https://"))
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS_ONLY
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # load balancers knock on plain http
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+# Only a proxy that tells us the scheme lets us see who came without TLS; without one a redirect would go in circles.
+SECURE_SSL_REDIRECT = HTTPS_ONLY and BEHIND_TLS_PROXY
+# Load balancers knock on plain http, and a letter that lost its body to a redirect is a lost letter (it is signed anyway).
+SECURE_REDIRECT_EXEMPT = [r"^healthz/?$", r"^readyz/?$", r"^(v1/)?twilio/"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
 SECURE_REFERRER_POLICY = "same-origin"
@@ -173,8 +178,6 @@ CACHES = {
 
 AUTH_USER_MODEL = "crm.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-if TESTING:  # the cast signs in thousands of times
-    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -264,6 +267,8 @@ if bool(TWILIO_ACCOUNT_SID) != bool(TWILIO_AUTH_TOKEN):
     )
 # "twilio" or "simulated"; the simulated carrier signs its webhooks with this installation's own secret.
 CARRIER = env.str("CARRIER", default="twilio" if TWILIO_ACCOUNT_SID else "simulated")
+if CARRIER not in ("twilio", "simulated") or (CARRIER == "twilio" and not TWILIO_ACCOUNT_SID):
+    raise ImproperlyConfigured("CARRIER is twilio (with TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN) or simulated.")
 # After how many seconds a text that was handed to a worker and never heard of again is asked about. Far above the carrier's
 # time limits (10 to connect, 10 to answer), so that nobody is still sending it.
 OUTBOX_PATIENCE_SECONDS = env.int("OUTBOX_PATIENCE_SECONDS", default=60)
