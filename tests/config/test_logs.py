@@ -33,8 +33,11 @@ def test_a_secret_is_masked_by_the_name_of_its_field_however_deep():
         "tenant_id": "t_acme",
     }
     assert redact(None, "info", event) == {
-        "event": "hello", "auth_token": "[secret]", "headers": {"X-Twilio-Signature": "[secret]", "Host": "x"}, "tenant_id": "t_acme",
-    }  # fmt: skip
+        "event": "hello",
+        "auth_token": "[secret]",
+        "headers": {"X-Twilio-Signature": "[secret]", "Host": "x"},
+        "tenant_id": "t_acme",
+    }
 
 
 def test_polls_that_went_well_leave_no_line_and_others_do():
