@@ -65,7 +65,11 @@ def main() -> None:
         "lead": Story("POST /lead, booked", lambda c, n: leads(shops[c], n), 1),
     }
     with tempfile.NamedTemporaryFile(suffix=".pickle") as file:
-        pickle.dump({name: record(story.requests(0, story.length)) for name, story in stories.items()}, file)
+        recorded = {
+            name: [record(story.requests(client, story.length)) for client in range(CLIENTS)]
+            for name, story in stories.items()
+        }
+        pickle.dump(recorded, file)
         file.flush()
         os.environ["BENCH_STORIES"] = file.name
         with server("config.wsgi:application") as port, server("bench.floor_wsgi:application") as floor_port:

@@ -61,7 +61,7 @@ class _Client:
 
 
 _INSERTS_ID = re.compile(r'INSERT INTO "?\w+"? \("?id"?,')
-_stories: dict[str, list[Script]] = {}
+_stories: dict[str, list[list[Script]]] = {}  # by name, then by client: each writes to a business of its own
 _clients: dict[str, _Client] = {}
 _hours = itertools.count(1)
 
@@ -70,7 +70,7 @@ def view(_request: HttpRequest, story: str, client: str) -> HttpResponse:
     if not _stories:
         with open(os.environ["BENCH_STORIES"], "rb") as file:
             _stories.update(pickle.load(file))  # noqa: S301 - written by this very run
-    scripts = _stories[story]
+    scripts = _stories[story][int(client)]
     state = _clients.setdefault(f"{story}/{client}", _Client())
     script = scripts[state.chapter % len(scripts)]
     if state.chapter % len(scripts) == 0:
