@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db import connection
-
 from booking import slots
 from booking.catalogue import ServiceEntry
 from booking.enums import OCCUPYING
@@ -152,19 +150,18 @@ def _house(
     off: dict[int, list[Interval]] = defaultdict(list)
     staff_ids: list[int] = []
     blackout: set[date] = set()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _HOUSE, {"business": business.pk, "from": earliest, "until": horizon, "today": (now - _LONGEST_JOB).date()}
-        )
-        for kind, staff_id, weekday, opens, closes, start, end, day in cursor.fetchall():
-            if kind == "staff":
-                staff_ids.append(staff_id)
-            elif kind == "hours":
-                own[staff_id].append(DayHours(weekday=weekday, opens=opens, closes=closes))
-            elif kind == "off":
-                off[staff_id].append(Interval(start, end))
-            else:
-                blackout.add(day)
+    cursor = rows.execute(
+        _HOUSE, {"business": business.pk, "from": earliest, "until": horizon, "today": (now - _LONGEST_JOB).date()}
+    )
+    for kind, staff_id, weekday, opens, closes, start, end, day in cursor.fetchall():
+        if kind == "staff":
+            staff_ids.append(staff_id)
+        elif kind == "hours":
+            own[staff_id].append(DayHours(weekday=weekday, opens=opens, closes=closes))
+        elif kind == "off":
+            off[staff_id].append(Interval(start, end))
+        else:
+            blackout.add(day)
     everyone = tuple(own.get(None, ()))
     return _House(
         business=business,
@@ -184,22 +181,21 @@ def _house(
 
 def _busy(business: Business, *, after: datetime, until: datetime, now: datetime) -> dict[int, tuple[Interval, ...]]:
     """Taken time by staff member. Postgres joins neighbouring jobs, so a full day of eight arrives as one interval."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT staff_id, extract(epoch FROM lower(span))::bigint, extract(epoch FROM upper(span))::bigint FROM ("
-            " SELECT staff_id, unnest(range_agg(tstzrange(starts_at, ends_at))) AS span FROM booking_appointment"
-            " WHERE business_id = %s AND starts_at > %s AND starts_at < %s AND ends_at > %s"
-            " AND status = ANY(%s) AND NOT (status = 'HELD' AND held_until <= %s) GROUP BY staff_id) AS joined",
-            [
-                business.pk,
-                after - _LONGEST_JOB,
-                until + _LONGEST_JOB,
-                after - _LONGEST_JOB,
-                [s.value for s in OCCUPYING],
-                now,
-            ],
-        )
-        return _intervals(cursor.fetchall())
+    cursor = rows.execute(
+        "SELECT staff_id, extract(epoch FROM lower(span))::bigint, extract(epoch FROM upper(span))::bigint FROM ("
+        " SELECT staff_id, unnest(range_agg(tstzrange(starts_at, ends_at))) AS span FROM booking_appointment"
+        " WHERE business_id = %s AND starts_at > %s AND starts_at < %s AND ends_at > %s"
+        " AND status = ANY(%s) AND NOT (status = 'HELD' AND held_until <= %s) GROUP BY staff_id) AS joined",
+        [
+            business.pk,
+            after - _LONGEST_JOB,
+            until + _LONGEST_JOB,
+            after - _LONGEST_JOB,
+            [s.value for s in OCCUPYING],
+            now,
+        ],
+    )
+    return _intervals(cursor.fetchall())
 
 
 def _intervals(rows: Iterable[tuple[int, int, int]]) -> dict[int, tuple[Interval, ...]]:

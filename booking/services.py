@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from booking import queries
 from booking.enums import MOVES, UPCOMING, AppointmentStatus
@@ -131,12 +131,12 @@ def confirm_hold(*, appointment: Appointment, now: datetime) -> bool:
 def release_hold(*, appointment: Appointment) -> bool:
     """The offer was turned down or replaced: its time is free again. Call it inside a transaction."""
     _have_calendar_alone(appointment.business)
-    with connection.cursor() as cursor:  # frees time, so no constraint can object and no savepoint is needed
-        cursor.execute(
-            "UPDATE booking_appointment SET status = 'RELEASED' WHERE business_id = %s AND id = %s AND status = 'HELD'",
-            [appointment.business_id, appointment.pk],
-        )
-        released: bool = cursor.rowcount == 1
+    # frees time, so no constraint can object and no savepoint is needed
+    cursor = rows.execute(
+        "UPDATE booking_appointment SET status = 'RELEASED' WHERE business_id = %s AND id = %s AND status = 'HELD'",
+        [appointment.business_id, appointment.pk],
+    )
+    released: bool = cursor.rowcount == 1
     if released:
         appointment.status = AppointmentStatus.RELEASED
     return released
@@ -145,15 +145,14 @@ def release_hold(*, appointment: Appointment) -> bool:
 def release_expired_holds(*, now: datetime, business: Business | None = None, staff_id: int | None = None) -> int:
     """Give back the time of holds that have run out: everywhere, of one business, or of one of its staff. Returns how
     many. One that is being answered at this moment is left to its customer, so the sweep waits for nobody."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE booking_appointment SET status = 'RELEASED' WHERE id IN ("
-            " SELECT id FROM booking_appointment WHERE status = 'HELD' AND held_until <= %s"
-            " AND business_id = coalesce(%s, business_id) AND staff_id = coalesce(%s, staff_id)"
-            " FOR NO KEY UPDATE SKIP LOCKED)",
-            [now, business.pk if business else None, staff_id],
-        )
-        released: int = cursor.rowcount
+    cursor = rows.execute(
+        "UPDATE booking_appointment SET status = 'RELEASED' WHERE id IN ("
+        " SELECT id FROM booking_appointment WHERE status = 'HELD' AND held_until <= %s"
+        " AND business_id = coalesce(%s, business_id) AND staff_id = coalesce(%s, staff_id)"
+        " FOR NO KEY UPDATE SKIP LOCKED)",
+        [now, business.pk if business else None, staff_id],
+    )
+    released: int = cursor.rowcount
     return released
 
 
@@ -353,14 +352,12 @@ def _rules(business: Business) -> SchedulingRules:
 
 def _share_calendar(business: Business) -> None:
     """Until we commit, nobody has this calendar alone."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_calendar_key(business)])
+    rows.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_calendar_key(business)])
 
 
 def _have_calendar_alone(business: Business) -> None:
     """Until we commit, the others wait; a fair queue decides who comes next."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_calendar_key(business)])
+    rows.execute("SELECT pg_advisory_xact_lock(%s)", [_calendar_key(business)])
 
 
 def _calendar_key(business: Business) -> int:
@@ -377,13 +374,12 @@ def _have_turn(appointment: Appointment) -> None:
 def _of_whom_nobody_books(business: Business, candidates: list[Slot]) -> Slot | None:
     """Hold the best of the free staff whom nobody else is booking at this moment. None when all are being booked."""
     staff_ids = [slot.staff_id for slot in candidates]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM booking_staffmember WHERE business_id = %s AND id = ANY(%s)"
-            " ORDER BY array_position(%s, id) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
-            [business.pk, staff_ids, staff_ids],
-        )
-        held = cursor.fetchone()
+    cursor = rows.execute(
+        "SELECT id FROM booking_staffmember WHERE business_id = %s AND id = ANY(%s)"
+        " ORDER BY array_position(%s, id) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+        [business.pk, staff_ids, staff_ids],
+    )
+    held = cursor.fetchone()
     return next((slot for slot in candidates if held and slot.staff_id == held[0]), None)
 
 
@@ -398,13 +394,12 @@ def _has_time_to_travel(wish: _Wish, slot: Slot) -> bool:
 
 def _book_what_is_held(appointment: Appointment) -> bool:
     """The usual yes. The hold takes the time already, so the constraint has nothing to say and no savepoint is needed."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE booking_appointment SET status = 'SCHEDULED', held_until = NULL"
-            " WHERE business_id = %s AND id = %s AND status = 'HELD'",
-            [appointment.business_id, appointment.pk],
-        )
-        booked: bool = cursor.rowcount == 1
+    cursor = rows.execute(
+        "UPDATE booking_appointment SET status = 'SCHEDULED', held_until = NULL"
+        " WHERE business_id = %s AND id = %s AND status = 'HELD'",
+        [appointment.business_id, appointment.pk],
+    )
+    booked: bool = cursor.rowcount == 1
     if booked:
         appointment.status, appointment.held_until = AppointmentStatus.SCHEDULED, None
     return booked

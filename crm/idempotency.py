@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, transaction
+from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from crm import rows
 from crm.api_body import JsonBody
 from crm.api_errors import Unprocessable
 from crm.models import ApiKey, Business, IdempotencyKey
@@ -45,11 +46,10 @@ class Claim:
         return self.status is not None
 
     def keep(self, *, status: int, answer: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE crm_idempotencykey SET status = %s, answer = %s WHERE id = %s",
-                [status, json.dumps(answer, cls=DjangoJSONEncoder), self.row_id],
-            )
+        rows.execute(
+            "UPDATE crm_idempotencykey SET status = %s, answer = %s WHERE id = %s",
+            [status, json.dumps(answer, cls=DjangoJSONEncoder), self.row_id],
+        )
 
 
 def fingerprint(payload: Any) -> str:
@@ -60,13 +60,12 @@ def claim(*, business: Business | None, scope: str, key: str, payload: Any) -> C
     """Claim a key inside the caller's transaction. Raises DifferentRequest when it was used for another payload."""
     mark = fingerprint(payload)
     business_id = business.pk if business else None
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO crm_idempotencykey (business_id, scope, key, fingerprint, created_at)"
-            " VALUES (%s, %s, %s, %s, now()) ON CONFLICT DO NOTHING RETURNING id",
-            [business_id, scope, key, mark],
-        )
-        inserted = cursor.fetchone()
+    cursor = rows.execute(
+        "INSERT INTO crm_idempotencykey (business_id, scope, key, fingerprint, created_at)"
+        " VALUES (%s, %s, %s, %s, now()) ON CONFLICT DO NOTHING RETURNING id",
+        [business_id, scope, key, mark],
+    )
+    inserted = cursor.fetchone()
     if inserted is not None:
         return Claim(row_id=inserted[0], status=None, answer=None)
     kept = IdempotencyKey.objects.get(business=business, scope=scope, key=key)

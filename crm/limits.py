@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import connection
 from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
+from crm import rows
 from crm.enums import Meter
 from crm.models import Allowance, Business
 
@@ -26,21 +26,20 @@ def spend(*, business: Business, meter: Meter, micros: int, now: datetime, cappe
     `capped=False` books the cost without asking: an emergency alert to the owner is never the one that is dropped.
     """
     limit = cap_micros(business, meter) if capped else 2**62
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO crm_allowance AS a (business_id, meter, day, spent_micros)"
-            " SELECT %(business)s, %(meter)s, %(day)s, %(micros)s WHERE %(micros)s <= %(limit)s"
-            " ON CONFLICT (business_id, meter, day) DO UPDATE SET spent_micros = a.spent_micros + excluded.spent_micros"
-            " WHERE a.spent_micros + excluded.spent_micros <= %(limit)s",
-            {
-                "business": business.pk,
-                "meter": meter.value,
-                "day": now.astimezone(business.zone).date(),
-                "micros": micros,
-                "limit": limit,
-            },
-        )
-        return cursor.rowcount == 1
+    cursor = rows.execute(
+        "INSERT INTO crm_allowance AS a (business_id, meter, day, spent_micros)"
+        " SELECT %(business)s, %(meter)s, %(day)s, %(micros)s WHERE %(micros)s <= %(limit)s"
+        " ON CONFLICT (business_id, meter, day) DO UPDATE SET spent_micros = a.spent_micros + excluded.spent_micros"
+        " WHERE a.spent_micros + excluded.spent_micros <= %(limit)s",
+        {
+            "business": business.pk,
+            "meter": meter.value,
+            "day": now.astimezone(business.zone).date(),
+            "micros": micros,
+            "limit": limit,
+        },
+    )
+    return cursor.rowcount == 1
 
 
 def give_back(*, business: Business, meter: Meter, micros: int, now: datetime) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, connection, models, transaction
+from django.db import IntegrityError, models, transaction
 
 from crm import consent, limits, phones, rows
 from crm.enums import (
@@ -55,8 +55,7 @@ def take_turn(customer: Customer) -> None:
     The first lock of every change about somebody. Then comes the calendar of the business, then the rest (thread, day's
     budget): whoever keeps to this order can never block another in a circle.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM crm_customer WHERE id = %s FOR NO KEY UPDATE", [customer.pk])
+    rows.execute("SELECT 1 FROM crm_customer WHERE id = %s FOR NO KEY UPDATE", [customer.pk])
 
 
 def find_customer(*, business: Business, phone: str, lock: bool = False) -> Customer | None:

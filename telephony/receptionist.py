@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection
-
 from booking import queries as calendar
 from booking.models import Service
 from booking.when import Wanted, read_when
-from crm import llm, messaging
+from crm import llm, messaging, rows
 from crm.enums import Author, Direction, MessageKind, TaskReason
 from crm.models import Business, Conversation, Customer, Message, Task
 from crm.phones import Phone, is_short_code, pretty
@@ -173,13 +171,12 @@ class _Before:
 
 def _said_before(conversation: Conversation, *, message: Message, now: datetime) -> _Before:
     """The last half hour of this thread. One query."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT direction, author, kind, body FROM crm_message WHERE conversation_id = %s AND created_at > %s AND id <> %s"
-            " ORDER BY created_at DESC, id DESC LIMIT 40",
-            [conversation.pk, now - REMEMBERS, message.pk],
-        )
-        said = cursor.fetchall()
+    cursor = rows.execute(
+        "SELECT direction, author, kind, body FROM crm_message WHERE conversation_id = %s AND created_at > %s AND id <> %s"
+        " ORDER BY created_at DESC, id DESC LIMIT 40",
+        [conversation.pk, now - REMEMBERS, message.pk],
+    )
+    said = cursor.fetchall()
     ours = [
         kind for direction, author, kind, _ in said if direction == Direction.OUTBOUND and author == Author.ASSISTANT
     ]

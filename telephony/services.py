@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from django.db import connection, transaction
+from django.db import transaction
 from twilio.twiml.messaging_response import MessagingResponse
 
 from booking.when import read_when
@@ -322,35 +322,33 @@ def _claim(
     """The receipt's id, or None for a letter that has been received. A letter arriving twice at once waits here until
     the first is done."""
     event_id = uuid7()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO telephony_inboundevent (id, kind, sid, business_id, from_number, to_number, payload, step, reason,"
-            " answer, received_at) VALUES (%s, %s, %s, %s, %s, %s, %s, '', '', '', %s) ON CONFLICT (kind, sid) DO NOTHING",
-            [
-                event_id,
-                kind.value,
-                sid,
-                business.pk if business else None,
-                letter.from_number[:64],
-                letter.to_number[:64],
-                letter.payload,
-                now,
-            ],
-        )
-        return str(event_id) if cursor.rowcount == 1 else None
+    cursor = rows.execute(
+        "INSERT INTO telephony_inboundevent (id, kind, sid, business_id, from_number, to_number, payload, step, reason,"
+        " answer, received_at) VALUES (%s, %s, %s, %s, %s, %s, %s, '', '', '', %s) ON CONFLICT (kind, sid) DO NOTHING",
+        [
+            event_id,
+            kind.value,
+            sid,
+            business.pk if business else None,
+            letter.from_number[:64],
+            letter.to_number[:64],
+            letter.payload,
+            now,
+        ],
+    )
+    return str(event_id) if cursor.rowcount == 1 else None
 
 
 def _close(event_id: str, *, step: Step, reason: str, answer: str, message: Message | None = None) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE telephony_inboundevent SET step = %s, reason = %s, answer = %s, message = coalesce(%s, message),"
-            " business_id = coalesce(business_id, %s) WHERE id = %s",
-            [
-                step.value,
-                reason[:200],
-                answer,
-                message.pk if message else None,
-                message.business_id if message else None,
-                event_id,
-            ],
-        )
+    rows.execute(
+        "UPDATE telephony_inboundevent SET step = %s, reason = %s, answer = %s, message = coalesce(%s, message),"
+        " business_id = coalesce(business_id, %s) WHERE id = %s",
+        [
+            step.value,
+            reason[:200],
+            answer,
+            message.pk if message else None,
+            message.business_id if message else None,
+            event_id,
+        ],
+    )
