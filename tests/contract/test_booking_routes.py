@@ -217,7 +217,7 @@ def test_the_same_event_with_another_body_is_a_conflict(acme):
 
 
 def test_the_same_event_of_another_business_is_another_request(acme):
-    """The prototype answered the second business with the first one's customer."""
+    """Two businesses may use the same event id; neither learns of the other."""
     open_shop("t_two", name="Two Pipes", number="+15552000004", staff=1)
     said("/lead", LEAD)
     other = said(
