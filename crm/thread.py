@@ -198,8 +198,10 @@ class Hand:
     hands_back: bool
 
 
-def hand(conversation: Conversation, *, user: User, now: datetime) -> Hand:
+def hand(conversation: Conversation, *, user: User, now: datetime, can_be_texted: bool) -> Hand:
     if conversation.human_until is None or not conversation.human_answers(now):
+        if not can_be_texted:
+            return Hand(staff=False, words="The assistant is silent", sentence="No text can go out.", hands_back=False)
         return Hand(staff=False, words="The assistant is answering", sentence="", hands_back=False)
     until = say_clock(conversation.human_until, conversation.business.zone)
     if conversation.human == user:

@@ -75,7 +75,8 @@ def news(request: PageRequest, pk: UUID) -> HttpResponse:
     """What has come since, for a page that asks every few seconds. 204: nothing."""
     conversation = _conversation(request, pk)
     found = thread.news(conversation, known=thread.Known.read(request.GET))
-    hand = thread.hand(conversation, user=request.user, now=request.now)
+    allowed = _outlook(request, conversation).allowed
+    hand = thread.hand(conversation, user=request.user, now=request.now, can_be_texted=allowed)
     if not found and request.GET.get("hand") == hand.words:
         return HttpResponse(status=204)
     return render(request, "crm/thread_news.html", {"conversation": conversation, "news": found, "hand": hand})
@@ -218,7 +219,7 @@ def _thread(
         "number_beside": number if conversation.customer.name else "",
         "is_text": conversation.channel == Channel.SMS,
         "page": thread.page(conversation, before=before),
-        "hand": thread.hand(conversation, user=request.user, now=request.now),
+        "hand": thread.hand(conversation, user=request.user, now=request.now, can_be_texted=anything.allowed),
         "form": form,
         "body": body,
         "error": error,

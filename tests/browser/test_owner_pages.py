@@ -186,6 +186,8 @@ def test_without_a_script_a_visit_is_cancelled_on_a_page_that_asks(cast, life, s
     expect(page.get_by_role("heading", name=re.compile("Cancel AC Repair for Jane Doe"))).to_be_visible()
     page.get_by_role("button", name="Cancel the visit").click()
     expect(page.locator("#flash")).to_contain_text("is cancelled. Jane was texted.")
+    with every_business():
+        assert Appointment.objects.get(pk=life.job.pk).status == "CANCELLED"
 
 
 def test_without_a_script_the_colours_are_remembered(cast, sit_down):

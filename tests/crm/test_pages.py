@@ -572,6 +572,8 @@ def test_somebody_who_opted_out_cannot_be_written_to(cast, life, alice, now):
         consent.revoke(business=cast.shop, phone="+15550100001", source=ConsentSource.TEXT, words="stop it", now=now)
     shown = alice.get(page("crm:thread", life.conversation.pk))
     assert "Can't send: opted out on Nov 18 by text (“stop it”)." in words_of(shown)
+    assert "The assistant is silent No text can go out." in words_of(shown)
+    assert "The assistant is answering" not in words_of(shown)
     assert "<textarea" not in shown.content.decode()
     before = said(life)
     assert send(alice, life, "Hello?").status_code == 422
@@ -667,7 +669,7 @@ def test_asking_for_news_costs_the_same_for_three_texts_as_for_one(
     with only(cast.shop):
         for n in range(texts):
             write_in(cast.shop, phone="+15550100001", body=f"Text {n}", now=now + timedelta(seconds=n))
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):  # the ledger among them: the bar must not say that a silenced assistant answers
         assert ask_for_news(alice, html).status_code == 200
 
 
