@@ -17,6 +17,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from config import embedded
+from marketplace.classification import GOLD_COLUMNS as GOLD_BY_DEFAULT
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
@@ -276,6 +277,15 @@ SMS_PRICE_MICROS = env.int("SMS_PRICE_MICROS", default=8_300)  # USD millionths 
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", default="")
 OPENAI_BASE_URL = env.str("OPENAI_BASE_URL", default="https://api.openai.com/v1")
 OPENAI_MODEL = env.str("OPENAI_MODEL", default="gpt-4o-mini")
+
+# --- Marketplace -------------------------------------------------------------------------------------------------------
+
+# The key under which people are recognised without their numbers (erased ones, buyers' lists). With another key none of
+# them is recognised any more, so it stays when SECRET_KEY is changed.
+PERSON_MARK_KEY = env.str("PERSON_MARK_KEY", default="") or SECRET_KEY
+# The columns a lead needs to be Gold. Only leads that come in later are judged by a change.
+GOLD_COLUMNS = env.list("GOLD_COLUMNS", default=list(GOLD_BY_DEFAULT))
+INGEST_MAX_BYTES = env.int("INGEST_MAX_BYTES", default=2_000_000_000)
 
 # --- Public API ------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ class LeadSource(TextChoices):
     CHAT = "chat", "Chat"
     FORM = "form", "Web form"
     MANUAL = "manual", "Added by hand"
+    PURCHASE = "purchase", "Bought"
 
 
 class IntakeStatus(TextChoices):

@@ -28,6 +28,9 @@ class Lead(TenantModel):
     asked_for = models.CharField(max_length=200, blank=True, help_text="The service in their words.")
     notes = models.TextField(blank=True, max_length=10_000)
     appointment = TenantForeignKey(Appointment, on_delete=models.PROTECT, null=True, blank=True, related_name="leads")
+    cost = models.DecimalField(
+        max_digits=10, decimal_places=2, null=True, blank=True, help_text="US dollars paid for it, when it was bought."
+    )
     created_at = models.DateTimeField()
     first_touch_at = models.DateTimeField(null=True, blank=True, help_text="When they first got an answer.")
 
@@ -35,7 +38,12 @@ class Lead(TenantModel):
 
     class Meta:
         ordering = ["-created_at", "-id"]
-        constraints = [own_key("lead_own_key")]
+        constraints = [
+            own_key("lead_own_key"),
+            models.UniqueConstraint(
+                fields=["business", "event_id"], condition=Q(source="purchase"), name="one_lead_per_sale"
+            ),
+        ]
         indexes = [
             # used by Leads: newest first
             models.Index(fields=["business", "-created_at", "-id"], name="lead_newest"),

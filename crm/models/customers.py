@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Right
 
 from crm.enums import Channel, ConsentAction, ConsentScope, ConsentSource
@@ -121,6 +122,8 @@ class Consent(TenantModel):
         indexes = [
             # used by the sending door: the newest line for a number
             models.Index(fields=["business", "phone", "channel", "-at", "-id"], name="consent_newest"),
+            # used by whoever must know that somebody opted out anywhere
+            models.Index(fields=["phone"], condition=Q(action="revoke"), name="consent_revoked"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,315 @@
+"""Every cross-model read of the marketplace.
+
+What is for sale is asked of the shelf with the age worked out at that moment, so an item that aged out a second ago is
+not there even if roll-over has not run. Counts come from the stock that triggers keep, less what has aged out since.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Q
+
+from crm.models import Business
+from marketplace import age_buckets
+from marketplace.enums import Classification
+from marketplace.models import PricingRule
+
+CLASSES: Final = tuple(Classification.values)
+# Beyond this many people a buyer knows, looking up each of them for a count would keep the page waiting.
+EXACT_UP_TO: Final = 20_000
+
+FOR_SALE: Final = "i.sold_at IS NULL AND i.closed_at IS NULL"
+
+# Whom nobody may be sold: erased, opted out here, or opted out with any business a moment ago. And whom this buyer has.
+# `l` is the lead, %(business)s the buyer.
+MAY_BE_SOLD: Final = """
+ NOT EXISTS (SELECT FROM marketplace_goneperson g WHERE g.mark = ANY(ARRAY[l.phone_mark, l.other_mark]))
+ AND NOT EXISTS (SELECT FROM crm_consent c WHERE c.action = 'revoke'
+     AND c.phone = ANY(ARRAY[nullif(l.phone, ''), nullif(l.other_phone, '')]))
+ AND l.erased_at IS NULL
+"""
+IS_NEW_TO_THEM: Final = """
+ NOT EXISTS (SELECT FROM marketplace_sale s WHERE s.business_id = %(business)s AND s.lead_id = l.id)
+ AND NOT EXISTS (SELECT FROM marketplace_knownphone k
+     WHERE k.business_id = %(business)s AND k.mark = ANY(ARRAY[l.phone_mark, l.other_mark]))
+"""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What somebody looks for. An empty part means: any. Places are spelled as on the shelf."""
+
+    classifications: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    counties: tuple[str, ...] = ()
+
+    def cells(self) -> list[tuple[str, str]]:
+        return [
+            (classification, bucket)
+            for bucket in self.buckets or age_buckets.NAMES
+            for classification in self.classifications or CLASSES
+        ]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An item as a buyer may see it before buying: a first name and a city, never who it is."""
+
+    inventory_id: UUID
+    lead_id: UUID
+    classification: str
+    age_bucket: str
+    state: str
+    county: str
+    first_name: str
+    city: str
+    created_at: datetime
+    called_in_at: datetime
+    unit_price: Decimal | None  # None: nobody has said what it costs, and it cannot be bought
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`total` counts everything the filter matches for this buyer; `is_exact` False: at most that many."""
+
+    items: list[Listed]
+    total: int
+    is_exact: bool
+    after: str  # the cursor of the next stretch; empty: there is no more
+
+
+@dataclass(frozen=True)
+class Cell:
+    classification: str
+    age_bucket: str
+    state: str
+    available: int
+
+
+# --- Prices ----------------------------------------------------------------------------------------------------------
+
+
+def rules_in_force(*, now: datetime) -> dict[tuple[str, str], PricingRule]:
+    """The rule that holds at this moment, by class and bucket."""
+    found = PricingRule.objects.filter(Q(effective_to__isnull=True) | Q(effective_to__gt=now), effective_from__lte=now)
+    return {(rule.classification, rule.age_bucket): rule for rule in found}
+
+
+# --- Counting --------------------------------------------------------------------------------------------------------
+
+
+def available(wanted: Filter, *, now: datetime) -> int:
+    """How many leads are for sale to anybody: exact. Two indexed statements, whatever the size of the shelf."""
+    return sum(cell.available for cell in cells(wanted, now=now))
+
+
+def cells(wanted: Filter, *, now: datetime) -> list[Cell]:
+    """How many are for sale by class, bucket and state: exact. Cells without any are left out."""
+    where, values = _places(wanted, alias="s")
+    counted: dict[tuple[str, str, str], int] = {
+        (classification, bucket, state): count
+        for classification, bucket, state, count in _fetch(
+            "SELECT s.classification, s.age_bucket, s.state, sum(s.available)::bigint FROM marketplace_stock s"
+            f" WHERE s.classification = ANY(%(classes)s) AND s.age_bucket = ANY(%(buckets)s){where} GROUP BY 1, 2, 3",
+            {"classes": list(wanted.classifications or CLASSES), "buckets": list(wanted.buckets or age_buckets.NAMES)}
+            | values,
+        )
+    }
+    for classification, bucket, state, count in _aged_out(wanted, now=now):
+        counted[classification, bucket, state] = counted.get((classification, bucket, state), 0) - count
+    return [Cell(*key, available=count) for key, count in sorted(counted.items()) if count > 0]
+
+
+def available_to(business: Business, wanted: Filter, *, now: datetime) -> tuple[int, bool]:
+    """How many of these this buyer could buy, without those they have. (count, whether it is exact): for somebody with
+    a very long list of their own it is the upper bound."""
+    count = available(wanted, now=now)
+    known = _fetch(
+        "SELECT count(*) FROM (SELECT FROM marketplace_knownphone WHERE business_id = %(business)s LIMIT %(most)s) k",
+        {"business": business.pk, "most": EXACT_UP_TO + 1},
+    )[0][0]
+    if known > EXACT_UP_TO:
+        return count, False
+    return max(count - _held(business, wanted, now=now), 0), True
+
+
+def locations(*, now: datetime) -> dict[str, list[str]]:
+    """The counties of every state with something for sale, both in alphabetical order."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for state, county in _fetch(
+        "SELECT s.state, s.county FROM marketplace_stock s GROUP BY 1, 2 HAVING sum(s.available) > 0 ORDER BY 1, 2", {}
+    ):
+        found[state] += [county] if county else []
+    return dict(found)
+
+
+def _aged_out(wanted: Filter, *, now: datetime) -> list[tuple[Any, ...]]:
+    """What still stands on a shelf it has grown out of, because roll-over has not run since: few, and found by index."""
+    where, values = _places(wanted, alias="i")
+    parts = []
+    for number, (classification, bucket) in enumerate(wanted.cells()):
+        after = age_buckets.window(bucket, as_of=now).after
+        if after is None:
+            continue
+        values |= {f"class{number}": classification, f"bucket{number}": bucket, f"after{number}": after}
+        parts.append(
+            "SELECT i.classification, i.age_bucket, i.state, count(*) FROM marketplace_inventoryitem i"
+            f" WHERE {FOR_SALE} AND i.classification = %(class{number})s AND i.age_bucket = %(bucket{number})s"
+            f" AND i.called_in_at <= %(after{number})s{where} GROUP BY 1, 2, 3"
+        )
+    return _fetch(" UNION ALL ".join(parts), values) if parts else []
+
+
+def _held(business: Business, wanted: Filter, *, now: datetime) -> int:
+    """How many of what is for sale this buyer has already. Asked from their side, which is the short one."""
+    where, values = _places(wanted, alias="i")
+    in_window, window_values = in_some_window(wanted, now=now)
+    return int(
+        _fetch(
+            "SELECT count(*) FROM marketplace_inventoryitem i WHERE i.lead_id IN ("
+            " SELECT s.lead_id FROM marketplace_sale s WHERE s.business_id = %(business)s"
+            " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.phone_mark = k.mark"
+            "  WHERE k.business_id = %(business)s"
+            " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.other_mark = k.mark"
+            f"  WHERE k.business_id = %(business)s) AND {FOR_SALE} AND ({in_window}){where}",
+            {"business": business.pk} | values | window_values,
+        )[0][0]
+    )
+
+
+# --- Looking ---------------------------------------------------------------------------------------------------------
+
+
+def browse(
+    business: Business, wanted: Filter, *, now: datetime, limit: int, offset: int = 0, after: str = ""
+) -> Listing:
+    """A stretch of what this buyer could buy, the oldest leads first (as they are sold), from `offset` or behind a
+    cursor. Raises ValueError for a cursor that none of our answers gave.
+
+    One index scan per class and bucket (and state, when some are named), merged: no sort of the whole shelf.
+    """
+    rules = rules_in_force(now=now)
+    values: dict[str, Any] = {"business": business.pk, "reach": limit + offset + 1, "offset": offset}
+    behind = ""
+    if after:
+        values["moment"], values["last"] = _read_cursor(after)
+        behind = " AND (i.called_in_at, i.id) > (%(moment)s, %(last)s)"
+    scans = []
+    for number, (classification, bucket, state) in enumerate(_scans(wanted)):
+        where, more = _cell(number, classification, bucket, state, wanted, now=now)
+        values |= more
+        scans.append(
+            "(SELECT i.id, i.lead_id, i.classification, i.age_bucket, i.state, i.county, l.first_name, l.city,"
+            " i.created_at, i.called_in_at FROM marketplace_inventoryitem i"
+            " JOIN marketplace_agedlead l ON l.id = i.lead_id"
+            f" WHERE {where}{behind} AND {MAY_BE_SOLD} AND {IS_NEW_TO_THEM}"
+            " ORDER BY i.called_in_at, i.id LIMIT %(reach)s)"
+        )
+    found = _fetch(" UNION ALL ".join(scans) + " ORDER BY called_in_at, id LIMIT %(reach)s OFFSET %(offset)s", values)
+    items = [_listed(row, rules) for row in found[:limit]]
+    total, is_exact = available_to(business, wanted, now=now)
+    more_follow = len(found) > limit
+    cursor = f"{items[-1].called_in_at.isoformat()}~{items[-1].inventory_id}" if more_follow else ""
+    return Listing(items=items, total=total, is_exact=is_exact, after=cursor)
+
+
+def listed(item_ids: Sequence[UUID], *, business: Business, now: datetime) -> dict[UUID, Listed]:
+    """Those of these items that this buyer could buy at this moment."""
+    in_window, values = in_some_window(Filter(), now=now)
+    found = _fetch(
+        "SELECT i.id, i.lead_id, i.classification, i.age_bucket, i.state, i.county, l.first_name, l.city, i.created_at,"
+        " i.called_in_at FROM marketplace_inventoryitem i JOIN marketplace_agedlead l ON l.id = i.lead_id"
+        f" WHERE i.id = ANY(%(ids)s) AND {FOR_SALE} AND ({in_window}) AND {MAY_BE_SOLD} AND {IS_NEW_TO_THEM}",
+        {"ids": list(item_ids), "business": business.pk} | values,
+    )
+    rules = rules_in_force(now=now)
+    return {row[0]: _listed(row, rules) for row in found}
+
+
+def _listed(row: tuple[Any, ...], rules: dict[tuple[str, str], PricingRule]) -> Listed:
+    rule = rules.get((row[2], row[3]))
+    return Listed(*(*row, rule.price if rule else None))
+
+
+def _scans(wanted: Filter) -> Iterable[tuple[str, str, str | None]]:
+    for classification, bucket in wanted.cells():
+        for state in wanted.states or (None,):
+            yield classification, bucket, state
+
+
+def _cell(
+    number: int, classification: str, bucket: str, state: str | None, wanted: Filter, *, now: datetime
+) -> tuple[str, dict[str, Any]]:
+    """One class and bucket (and state) of the shelf, in its window, as SQL with its values."""
+    window = age_buckets.window(bucket, as_of=now)
+    values: dict[str, Any] = {
+        f"class{number}": classification, f"bucket{number}": bucket, f"until{number}": window.until
+    }  # fmt: skip
+    sql = (
+        f"{FOR_SALE} AND i.classification = %(class{number})s AND i.age_bucket = %(bucket{number})s"
+        f" AND i.called_in_at <= %(until{number})s"
+    )
+    if window.after is not None:
+        values[f"after{number}"] = window.after
+        sql += f" AND i.called_in_at > %(after{number})s"
+    here = replace(wanted, states=(state,)) if state is not None else replace(wanted, states=())
+    where, places = _places(here, alias="i", suffix=str(number))
+    return sql + where, values | places
+
+
+def in_window(bucket: str, *, now: datetime) -> tuple[str, dict[str, Any]]:
+    """SQL and values: `i` is young enough and old enough for its bucket at this moment."""
+    window = age_buckets.window(bucket, as_of=now)
+    if window.after is None:
+        return "i.called_in_at <= %(until)s", {"until": window.until}
+    return "i.called_in_at <= %(until)s AND i.called_in_at > %(after)s", {"until": window.until, "after": window.after}
+
+
+def in_some_window(wanted: Filter, *, now: datetime) -> tuple[str, dict[str, Any]]:
+    """SQL and values: `i` is in the bucket it stands in, one of those that are wanted."""
+    parts = []
+    values: dict[str, Any] = {"classes_w": list(wanted.classifications or CLASSES)}
+    for bucket in wanted.buckets or age_buckets.NAMES:
+        window = age_buckets.window(bucket, as_of=now)
+        values |= {f"bucket_{bucket}": bucket, f"until_{bucket}": window.until}
+        part = f"i.age_bucket = %(bucket_{bucket})s AND i.called_in_at <= %(until_{bucket})s"
+        if window.after is not None:
+            values[f"after_{bucket}"] = window.after
+            part += f" AND i.called_in_at > %(after_{bucket})s"
+        parts.append(f"({part})")
+    return f"i.classification = ANY(%(classes_w)s) AND ({' OR '.join(parts)})", values
+
+
+def _places(wanted: Filter, *, alias: str, suffix: str = "") -> tuple[str, dict[str, Any]]:
+    """One place is said with =, which lets the index keep its order; several with ANY."""
+    sql, values = "", {}
+    for column, places in (("state", wanted.states), ("county", wanted.counties)):
+        if places:
+            name = f"{column}{suffix}"
+            one = len(places) == 1
+            sql += f" AND {alias}.{column} = " + (f"%({name})s" if one else f"ANY(%({name})s)")
+            values[name] = places[0] if one else list(places)
+    return sql, values
+
+
+def _read_cursor(after: str) -> tuple[datetime, UUID]:
+    moment, _, last = after.partition("~")
+    read = datetime.fromisoformat(moment)
+    if read.tzinfo is None:
+        raise ValueError("A cursor holds a moment with its zone.")
+    return read, UUID(last)
+
+
+def _fetch(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())

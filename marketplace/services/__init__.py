@@ -1,0 +1,1 @@
+"""Every change of the marketplace, one module per part of the business."""
