@@ -10,6 +10,7 @@ from django.urls import URLPattern, re_path
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 from leads import api as leads
+from marketplace import api as marketplace
 
 
 def route(path: str, view: Any, name: str) -> URLPattern:
@@ -23,6 +24,24 @@ urlpatterns = [
     route("chat/inbound", leads.ChatInboundView, "chat-inbound"),
     route("chat/reply", leads.ChatReplyView, "chat-reply"),
     route("jobs", leads.JobsView, "jobs"),
+    route("inventory", marketplace.InventoryView, "inventory"),
+    route("inventory/locations", marketplace.LocationsView, "inventory-locations"),
+    route("quotes", marketplace.QuotesView, "quotes"),
+    route("quotes/(?P<quote_id>[^/]+)", marketplace.QuoteView, "quote"),
+    route("purchases", marketplace.PurchasesView, "purchases"),
+    route("purchases/by-criteria", marketplace.CriteriaPurchaseView, "purchases-by-criteria"),
+    route("purchases/download", marketplace.DownloadView, "purchases-download"),
+    route("purchases/(?P<purchase_id>[^/]+)", marketplace.PurchaseView, "purchase"),
+    route("exports", marketplace.ExportsView, "exports"),
+    route("exports/(?P<export_id>[^/]+)", marketplace.ExportView, "export"),
+    route("returns", marketplace.ReturnsView, "returns"),
+    route("returns/(?P<return_id>[^/]+)", marketplace.ReturnView, "return"),
+    route("account", marketplace.AccountView, "account"),
+    route("recalls", marketplace.RecallsView, "recalls"),
+    route(r"recalls\.csv", marketplace.RecallsFileView, "recalls-csv"),
+    route("recalls/acknowledge", marketplace.AcknowledgeView, "recalls-acknowledge"),
+    route("known-phones", marketplace.KnownPhonesView, "known-phones"),
+    route("webhook", marketplace.WebhookView, "webhook"),
 ]
 
 

@@ -7,6 +7,7 @@ is only a wake-up. So there are no ETAs, and losing Redis loses nothing but seco
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -25,6 +26,10 @@ app.conf.task_routes = {
     "booking.tasks.remind_customers": {"queue": "bulk"},
     "crm.tasks.forget_old_answers": {"queue": "bulk"},
     "telephony.tasks.move_simulated_texts": {"queue": "bulk"},
+    # A person who opted out, and the buyers who must hear of it, do not wait behind a long file.
+    "marketplace.tasks.hear_opt_outs": {"queue": "outbound"},
+    "marketplace.tasks.send_webhooks": {"queue": "outbound"},
+    "marketplace.tasks.*": {"queue": "bulk"},
 }
 
 app.conf.beat_schedule = {
@@ -45,5 +50,20 @@ app.conf.beat_schedule = {
         "task": "telephony.tasks.move_simulated_texts",
         "schedule": 2.0,
         "options": {"expires": 2},
+    },
+    # --- Marketplace: what people wait for is woken at once, too ---
+    "ingest-files": {"task": "marketplace.tasks.ingest_files", "schedule": 10.0, "options": {"expires": 10}},
+    "make-exports": {"task": "marketplace.tasks.make_exports", "schedule": 5.0, "options": {"expires": 5}},
+    "land-purchases": {"task": "marketplace.tasks.land_purchases", "schedule": 10.0, "options": {"expires": 10}},
+    "hear-opt-outs": {"task": "marketplace.tasks.hear_opt_outs", "schedule": 15.0, "options": {"expires": 15}},
+    "send-webhooks": {"task": "marketplace.tasks.send_webhooks", "schedule": 10.0, "options": {"expires": 10}},
+    "tidy-stock": {"task": "marketplace.tasks.tidy_stock", "schedule": 300.0, "options": {"expires": 300}},
+    # Purchases look at the age themselves; this fills the shelf with those who have grown into the next bucket.
+    "roll-over": {"task": "marketplace.tasks.roll_over", "schedule": 3600.0, "options": {"expires": 3600}},
+    "issue-invoices": {"task": "marketplace.tasks.issue_invoices", "schedule": 3600.0, "options": {"expires": 3600}},
+    "check-everything": {
+        "task": "marketplace.tasks.check_everything",
+        "schedule": crontab(hour="1", minute="20"),
+        "options": {"expires": 3600},
     },
 }

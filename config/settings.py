@@ -230,6 +230,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = not _collected or TESTING
 MEDIA_ROOT = DATA_DIR / "media"
+FILE_UPLOAD_PERMISSIONS = 0o600  # lead files and buyers' exports are nobody else's
 
 # --- Background work -----------------------------------------------------------------------------------------------
 # Read by config/celery.py with the CELERY_ prefix; the schedule stands there.
@@ -285,6 +286,9 @@ OPENAI_MODEL = env.str("OPENAI_MODEL", default="gpt-4o-mini")
 PERSON_MARK_KEY = env.str("PERSON_MARK_KEY", default="") or SECRET_KEY
 # The columns a lead needs to be Gold. Only leads that come in later are judged by a change.
 GOLD_COLUMNS = env.list("GOLD_COLUMNS", default=list(GOLD_BY_DEFAULT))
+# Who sells: on every invoice, with the lines below the name (separated by |).
+SELLER_NAME = env.str("SELLER_NAME", default="Frontdesk")
+SELLER_LINES = tuple(filter(None, env.str("SELLER_LINES", default="").split("|")))
 INGEST_MAX_BYTES = env.int("INGEST_MAX_BYTES", default=2_000_000_000)
 
 # --- Public API ------------------------------------------------------------------------------------------------------
@@ -308,8 +312,9 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Frontdesk API",
     "VERSION": "1",
-    "DESCRIPTION": "Leads in, slots offered, jobs booked exactly once. Errors are problem+json (RFC 9457). "
-    "Every POST takes an Idempotency-Key header; a repeat gets the stored answer.",
+    "DESCRIPTION": "Leads in, slots offered, jobs booked exactly once; aged leads quoted, bought whole or not at all, "
+    "taken away and given back. Errors are problem+json (RFC 9457). Every POST takes an Idempotency-Key header; a repeat "
+    "gets the stored answer, and a refusal leaves the key free.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

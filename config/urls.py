@@ -23,7 +23,9 @@ urlpatterns = [
     path("app", RedirectView.as_view(pattern_name="crm:home")),
     path("app/", include("crm.urls")),
     path("app/", include("booking.urls")),
+    path("app/", include("marketplace.urls")),
     path("app/", include("leads.urls")),  # last: a bare slug is Today
+    path("buyers/", include("marketplace.urls_front")),
     path("", include("telephony.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^docs/?$", docs, name="docs"),

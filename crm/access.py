@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.cache import patch_cache_control
@@ -39,7 +40,7 @@ class PageRequest(HttpRequest):
     counts: queries.Counts  # what waits; asked for when somebody looks
 
 
-Page = Callable[..., HttpResponse]
+Page = Callable[..., HttpResponseBase]
 
 
 def business_page(room: str = "", *, write: bool = False) -> Callable[[Page], Page]:
@@ -51,7 +52,7 @@ def business_page(room: str = "", *, write: bool = False) -> Callable[[Page], Pa
 
     def decorate(view: Page) -> Page:
         @functools.wraps(view)
-        def page(request: PageRequest, slug: str, **kwargs: Any) -> HttpResponse:
+        def page(request: PageRequest, slug: str, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return _sign_in(request)
             membership = (
@@ -68,6 +69,7 @@ def business_page(room: str = "", *, write: bool = False) -> Callable[[Page], Pa
                 request.session["business"] = slug  # where they land the next time
             structlog.contextvars.bind_contextvars(tenant_id=slug)
             with only(business), timezone.override(business.zone):
+                response: HttpResponseBase
                 if write and reason:
                     response = render(request, "crm/refused.html", {"sentence": reason}, status=403)
                 else:

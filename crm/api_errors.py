@@ -25,6 +25,13 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
+class Gone(exceptions.APIException):
+    """It was here, and will not come back."""
+
+    status_code = 410
+    default_code = "gone"
+
+
 class TooLarge(exceptions.APIException):
     """More than anybody here would read."""
 
@@ -52,7 +59,10 @@ class Unprocessable(exceptions.APIException):
 
 
 def problem(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's EXCEPTION_HANDLER. None lets an unexpected error go on to the 500 page, which tells nothing."""
+    """DRF's EXCEPTION_HANDLER. None lets an unexpected error go on to the 500 page, which tells nothing.
+
+    An error may bring `errors` by field, and `members` that stand in the place of the problem's own.
+    """
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
@@ -84,6 +94,7 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
     }
     if errors:
         body["errors"] = errors
+    body |= getattr(error, "members", {})
     return Response(body, status=status, headers=headers, content_type=PROBLEM_JSON)
 
 
@@ -92,8 +103,13 @@ def _by_field(detail: Any, prefix: str = "") -> dict[str, list[str]]:
     if isinstance(detail, dict):
         found: dict[str, list[str]] = {}
         for name, item in detail.items():
-            label = f"{prefix}.{name}" if prefix else str(name)
-            found.update(_by_field(item, "body" if label == "non_field_errors" else label))
+            if name == "non_field_errors":
+                label = prefix or "body"
+            elif isinstance(name, int):  # a place in a list
+                label = f"{prefix}[{name}]"
+            else:
+                label = f"{prefix}.{name}" if prefix else str(name)
+            found.update(_by_field(item, label))
         return found
     if isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
         found = {}

@@ -20,6 +20,7 @@ ROOMS: Final = (
     ("calendar", "Calendar", "calendar", "booking:calendar"),
     ("leads", "Leads", "star", "leads:leads"),
     ("customers", "Customers", "users", "crm:customers"),
+    ("buy", "Buy leads", "shopping-cart", "marketplace:browse"),
     ("settings", "Settings", "settings", "booking:settings"),
 )
 

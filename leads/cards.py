@@ -12,6 +12,7 @@ from django.urls import reverse
 from booking import cards as booking_cards
 from crm.cards import Card, Panel, customer_panel, finds
 from crm.models import Business, Customer
+from leads import queries
 from leads.models import Lead, Proposal
 
 SHOWN: Final = 10  # requests on the customer's page
@@ -40,5 +41,5 @@ def find_leads(business: Business, pks: Sequence[UUID]) -> dict[UUID, Card]:
 @customer_panel
 def requests(customer: Customer, now: datetime) -> Panel:
     """What they asked for, newest first."""
-    rows = Lead.objects.for_business(customer.business).filter(customer=customer)
+    rows = queries.with_permission(Lead.objects.for_business(customer.business).filter(customer=customer))
     return Panel(template="leads/customer_requests.html", data={"leads": list(rows[:SHOWN])})

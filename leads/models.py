@@ -49,7 +49,9 @@ class Lead(TenantModel):
             models.Index(fields=["business", "-created_at", "-id"], name="lead_newest"),
             # used by Today: the running clock on leads nobody has touched
             models.Index(
-                fields=["business", "created_at"], condition=Q(first_touch_at__isnull=True), name="lead_untouched"
+                fields=["business", "created_at"],
+                condition=Q(first_touch_at__isnull=True) & ~Q(source="purchase"),
+                name="lead_untouched",
             ),
             models.Index(fields=["customer", "-created_at"], name="lead_of_customer"),
         ]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
 
 from booking import calendar
 from booking.models import Appointment
 from crm import queries as ground
-from crm.enums import Audience, Direction, MessageStatus
-from crm.models import Business, Conversation, Customer, Message, Task
+from crm.enums import Audience, Channel, Direction, MessageStatus
+from crm.models import Business, Consent, Conversation, Customer, Message, Task
 from crm.wording import say_clock, say_list
+from leads.enums import LeadSource
 from leads.models import Lead
 
 SHOWN: Final = 8  # of each kind on Today; the number beside it is always the whole
 NEXT: Final = 5  # jobs on Today; the calendar has the rest
 LATELY: Final = timedelta(days=2)  # how long a lost text stays on Today
+_SOMEBODY_WROTE: Final = ~Q(source=LeadSource.PURCHASE)
 
 
 def leads(business: Business, *, status: str = "", words: str = "") -> QuerySet[Lead]:
@@ -30,14 +32,26 @@ def leads(business: Business, *, status: str = "", words: str = "") -> QuerySet[
 
 
 def untouched(business: Business) -> QuerySet[Lead]:
-    """Requests nobody has answered: no step of ours, and no text to that customer since. The oldest first."""
-    rows = Lead.objects.for_business(business).untouched().filter(~Exists(_answers()))
+    """Requests nobody has answered: no step of ours, and no text to that customer since. The oldest first.
+
+    Without those that were bought: nobody wrote, so nobody waits for an answer.
+    """
+    rows = Lead.objects.for_business(business).untouched().filter(_SOMEBODY_WROTE, ~Exists(_answers()))
     return rows.select_related("customer").order_by("created_at", "id")
 
 
-def with_clock(rows: QuerySet[Lead]) -> QuerySet[Lead]:
+def with_clock(rows: QuerySet[Lead]) -> QuerySet[Any]:
     """Each lead with `is_waiting`: its clock still runs."""
-    return rows.annotate(was_texted=Exists(_answers()))
+    runs = Q(first_touch_at__isnull=True) & _SOMEBODY_WROTE & ~Exists(_answers())
+    return rows.annotate(is_waiting=ExpressionWrapper(runs, output_field=BooleanField()))
+
+
+def with_permission(rows: QuerySet[Lead]) -> QuerySet[Any]:
+    """Each lead with `ledger`: what the newest line of the ledger about its customer's number says; None: it is silent."""
+    lines = Consent.objects.filter(
+        business=OuterRef("business"), phone=OuterRef("customer__phone"), channel=Channel.SMS
+    ).order_by("-at", "-id")
+    return rows.annotate(ledger=Subquery(lines.values("action")[:1]))
 
 
 def _answers() -> QuerySet[Message]:

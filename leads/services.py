@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from booking import catalogue
 from booking import queries as calendar
@@ -101,6 +102,38 @@ def capture_lead(
             text=f"Asked for {wish} by {LeadSource(draft.source).label.lower()}.",
         )  # fmt: skip
     return lead
+
+
+def add_bought_lead(
+    *, business: Business, phone: str | None, name: str, address: str, asked_for: str, notes: str, cost: Decimal,
+    event_id: str, story: str, now: datetime,
+) -> tuple[Lead, bool]:  # fmt: skip
+    """Somebody whose details were bought: a request like any other, except that they never wrote to us. It carries no
+    permission to text, and none is recorded; what the ledger says about the number stays as it is.
+
+    `phone` is E.164, `cost` in US dollars, `story` the line on the timeline. True when it was new: an `event_id` is
+    taken in once.
+    """
+    known = Lead.objects.for_business(business).filter(source=LeadSource.PURCHASE, event_id=event_id)
+    try:
+        with transaction.atomic():
+            lead = known.first()
+            if lead is not None:
+                return lead, False
+            if phone:
+                customer, _ = remember_customer(business=business, phone=phone, name=name, address=address)
+            else:
+                customer = Customer(business=business, name=name[:120], address=address[:200])
+                rows.insert(customer)
+            lead = Lead(
+                business=business, customer=customer, source=LeadSource.PURCHASE, event_id=event_id,
+                asked_for=asked_for[:200], notes=notes[:10_000], cost=cost, created_at=now,
+            )  # fmt: skip
+            rows.insert(lead)
+            note(business=business, customer=customer, verb=Verb.LEAD, text=story, now=now, about=f"lead:{lead.pk}")
+    except IntegrityError:  # somebody else was taking in the same one, and has
+        return known.get(), False
+    return lead, True
 
 
 def find_service(*, business: Business, text: str) -> Service | None:

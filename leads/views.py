@@ -49,11 +49,12 @@ def leads(request: PageRequest) -> HttpResponse:
     if status not in IntakeStatus.values:
         status = ""
     found = queries.leads(request.business, status=status, words=words)
-    shown = paging.stretch(queries.with_clock(found), by="-created_at", after=request.GET.get("after", ""), size=PAGE)
+    seen = queries.with_permission(queries.with_clock(found))
+    shown = paging.stretch(seen, by="-created_at", after=request.GET.get("after", ""), size=PAGE)
     count = found.count()
     here = reverse("leads:leads", args=[request.business.slug])
     context = {
-        "rows": [_lead_row(request, lead, waits=_waits(lead)) for lead in shown.rows],
+        "rows": [_lead_row(request, lead, waits=lead.is_waiting) for lead in shown.rows],
         "after": shown.after,
         "is_first": "after" not in request.GET,
         "count": count,
@@ -77,10 +78,6 @@ def _since(shown: queries.Today) -> list[datetime]:
         *[task.due_at for task in shown.tasks[:1]],
         *[lead.created_at for lead in shown.leads[:1]],
     ]
-
-
-def _waits(lead: Any) -> bool:
-    return lead.first_touch_at is None and not lead.was_texted
 
 
 def _answered(lead: Lead) -> str:

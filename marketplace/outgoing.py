@@ -70,7 +70,7 @@ def post(url: str, body: bytes, *, headers: Mapping[str, str], local: bool) -> A
         target = (place.parts.path or "/") + (f"?{place.parts.query}" if place.parts.query else "")
         connection.request("POST", target, body=body, headers=dict(headers))
         response = connection.getresponse()
-        return Answer(status=response.status, text=response.read(READ).decode("utf-8", "replace"))
+        return Answer(status=response.status, text=_beginning(response))
     except TimeoutError as error:
         raise NotReached("It did not answer in time.") from error
     except ssl.SSLCertVerificationError as error:
@@ -78,7 +78,15 @@ def post(url: str, body: bytes, *, headers: Mapping[str, str], local: bool) -> A
     except (OSError, http.client.HTTPException) as error:
         raise NotReached(f"The line broke: {type(error).__name__}.") from error
     finally:
-        connection.close()
+        connection.hang_up()
+
+
+def _beginning(response: http.client.HTTPResponse) -> str:
+    """What it says is for people who look for a mistake; the status is the answer, even if nothing follows it."""
+    try:
+        return response.read(READ).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return ""
 
 
 def _find(url: str, *, local: bool) -> _Place:
@@ -125,13 +133,18 @@ class _Pinned(http.client.HTTPConnection):
     def __init__(self, place: _Place, *, until: float) -> None:
         super().__init__(place.host, place.port)
         self._place, self._until = place, until
+        self._line: socket.socket | None = None
         self.default_port = 443 if place.parts.scheme == "https" else 80  # left out of the Host header
 
     def connect(self) -> None:
-        line = self._first_that_answers()
+        self._line = self._first_that_answers()
         if self._place.parts.scheme == "https":
-            line = _trusted().wrap_socket(line, server_hostname=self._place.host)
-        self.sock = _Impatient(line, until=self._until)  # type: ignore[assignment]
+            self._line = _trusted().wrap_socket(self._line, server_hostname=self._place.host)
+        self.sock = _Impatient(self._line, until=self._until)
+
+    def hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
 
     def _first_that_answers(self) -> socket.socket:
         *others, last = self._place.addresses
@@ -169,7 +182,7 @@ class _Impatient:
         return self._line.recv_into(buffer)
 
     def close(self) -> None:
-        self._line.close()
+        """The library closes before it has read the answer. `hang_up` ends it."""
 
     def _hurry(self) -> None:
         left = self._until - time.monotonic()

@@ -6,6 +6,7 @@ not there even if roll-over has not run. Counts come from the stock that trigger
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +16,20 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
 
 from crm.models import Business
+from leads.enums import LeadSource
+from leads.models import Lead
 from marketplace import age_buckets
 from marketplace.enums import Classification
-from marketplace.models import PricingRule
+from marketplace.models import Export, ExportDownload, PricingRule, Purchase, RecallNotice, Return, Sale
 
 CLASSES: Final = tuple(Classification.values)
 # Beyond this many people a buyer knows, looking up each of them for a count would keep the page waiting.
 EXACT_UP_TO: Final = 20_000
+
+_FAR: Final = 20_000  # items looked at in one statement
 
 FOR_SALE: Final = "i.sold_at IS NULL AND i.closed_at IS NULL"
 
@@ -132,14 +137,23 @@ def cells(wanted: Filter, *, now: datetime) -> list[Cell]:
 def available_to(business: Business, wanted: Filter, *, now: datetime) -> tuple[int, bool]:
     """How many of these this buyer could buy, without those they have. (count, whether it is exact): for somebody with
     a very long list of their own it is the upper bound."""
-    count = available(wanted, now=now)
+    kinds, is_exact = kinds_for(business, wanted, now=now)
+    return sum(kinds.values()), is_exact
+
+
+def kinds_for(business: Business, wanted: Filter, *, now: datetime) -> tuple[dict[tuple[str, str], int], bool]:
+    """The same by class and bucket. Kinds without any are left out."""
+    kinds: dict[tuple[str, str], int] = defaultdict(int)
+    for cell in cells(wanted, now=now):
+        kinds[cell.classification, cell.age_bucket] += cell.available
     known = _fetch(
         "SELECT count(*) FROM (SELECT FROM marketplace_knownphone WHERE business_id = %(business)s LIMIT %(most)s) k",
         {"business": business.pk, "most": EXACT_UP_TO + 1},
     )[0][0]
     if known > EXACT_UP_TO:
-        return count, False
-    return max(count - _held(business, wanted, now=now), 0), True
+        return dict(kinds), False
+    held = _held(business, wanted, now=now)
+    return {kind: left for kind, count in kinds.items() if (left := count - held.get(kind, 0)) > 0}, True
 
 
 def locations(*, now: datetime) -> dict[str, list[str]]:
@@ -169,21 +183,21 @@ def _aged_out(wanted: Filter, *, now: datetime) -> list[tuple[Any, ...]]:
     return _fetch(" UNION ALL ".join(parts), values) if parts else []
 
 
-def _held(business: Business, wanted: Filter, *, now: datetime) -> int:
-    """How many of what is for sale this buyer has already. Asked from their side, which is the short one."""
+def _held(business: Business, wanted: Filter, *, now: datetime) -> dict[tuple[str, str], int]:
+    """How many of what is for sale this buyer has already, by class and bucket. Asked from their side, which is the
+    short one."""
     where, values = _places(wanted, alias="i")
     in_window, window_values = in_some_window(wanted, now=now)
-    return int(
-        _fetch(
-            "SELECT count(*) FROM marketplace_inventoryitem i WHERE i.lead_id IN ("
-            " SELECT s.lead_id FROM marketplace_sale s WHERE s.business_id = %(business)s"
-            " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.phone_mark = k.mark"
-            "  WHERE k.business_id = %(business)s"
-            " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.other_mark = k.mark"
-            f"  WHERE k.business_id = %(business)s) AND {FOR_SALE} AND ({in_window}){where}",
-            {"business": business.pk} | values | window_values,
-        )[0][0]
+    found = _fetch(
+        "SELECT i.classification, i.age_bucket, count(*) FROM marketplace_inventoryitem i WHERE i.lead_id IN ("
+        " SELECT s.lead_id FROM marketplace_sale s WHERE s.business_id = %(business)s"
+        " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.phone_mark = k.mark"
+        "  WHERE k.business_id = %(business)s"
+        " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.other_mark = k.mark"
+        f"  WHERE k.business_id = %(business)s) AND {FOR_SALE} AND ({in_window}){where} GROUP BY 1, 2",
+        {"business": business.pk} | values | window_values,
     )
+    return {(classification, bucket): count for classification, bucket, count in found}
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------------
@@ -192,34 +206,62 @@ def _held(business: Business, wanted: Filter, *, now: datetime) -> int:
 def browse(
     business: Business, wanted: Filter, *, now: datetime, limit: int, offset: int = 0, after: str = ""
 ) -> Listing:
-    """A stretch of what this buyer could buy, the oldest leads first (as they are sold), from `offset` or behind a
-    cursor. Raises ValueError for a cursor that none of our answers gave.
+    """A stretch of what this buyer could buy, and how much there is. Raises ValueError like `stretch`."""
+    items, cursor = stretch(business, wanted, now=now, limit=limit, offset=offset, after=after)
+    total, is_exact = available_to(business, wanted, now=now)
+    return Listing(items=items, total=total, is_exact=is_exact, after=cursor)
 
-    One index scan per class and bucket (and state, when some are named), merged: no sort of the whole shelf.
+
+def stretch(
+    business: Business, wanted: Filter, *, now: datetime, limit: int, offset: int = 0, after: str = ""
+) -> tuple[list[Listed], str]:
+    """Some of what this buyer could buy, the oldest leads first (as they are sold), from `offset` or behind a cursor;
+    and the cursor of what follows, empty at the end. Raises ValueError for a cursor that none of our answers gave.
+
+    One index scan per class and bucket (and state, when some are named), merged: no sort of the whole shelf. Whom this
+    buyer may have is asked only of those that stand in front, and on until there are enough.
     """
     rules = rules_in_force(now=now)
-    values: dict[str, Any] = {"business": business.pk, "reach": limit + offset + 1, "offset": offset}
-    behind = ""
-    if after:
-        values["moment"], values["last"] = _read_cursor(after)
-        behind = " AND (i.called_in_at, i.id) > (%(moment)s, %(last)s)"
+    needed, reach = offset + limit + 1, offset + limit + 1
+    behind = _read_cursor(after) if after else None
+    found: list[tuple[Any, ...]] = []
+    while True:
+        looked = _look(business, wanted, behind=behind, reach=reach, now=now)
+        found += [row[:-1] for row in looked if row[-1]]
+        if len(found) >= needed or len(looked) < reach:
+            break
+        behind = looked[-1][9], looked[-1][0]
+        reach = min(reach * 4, _FAR)
+    items = [_listed(row, rules) for row in found[offset : offset + limit]]
+    more_follow = len(found) >= needed
+    return items, f"{items[-1].called_in_at.isoformat()}~{items[-1].inventory_id}" if more_follow else ""
+
+
+def _look(
+    business: Business, wanted: Filter, *, behind: tuple[datetime, UUID] | None, reach: int, now: datetime
+) -> list[tuple[Any, ...]]:
+    """The next `reach` items on the shelf, the oldest first, each with whether this buyer may have it."""
+    values: dict[str, Any] = {"business": business.pk, "reach": reach}
+    after = ""
+    if behind is not None:
+        values["moment"], values["last"] = behind
+        after = " AND (i.called_in_at, i.id) > (%(moment)s, %(last)s)"
     scans = []
     for number, (classification, bucket, state) in enumerate(_scans(wanted)):
         where, more = _cell(number, classification, bucket, state, wanted, now=now)
         values |= more
         scans.append(
-            "(SELECT i.id, i.lead_id, i.classification, i.age_bucket, i.state, i.county, l.first_name, l.city,"
-            " i.created_at, i.called_in_at FROM marketplace_inventoryitem i"
-            " JOIN marketplace_agedlead l ON l.id = i.lead_id"
-            f" WHERE {where}{behind} AND {MAY_BE_SOLD} AND {IS_NEW_TO_THEM}"
-            " ORDER BY i.called_in_at, i.id LIMIT %(reach)s)"
+            "(SELECT i.called_in_at, i.id FROM marketplace_inventoryitem i"
+            f" WHERE {where}{after} ORDER BY i.called_in_at, i.id LIMIT %(reach)s)"
         )
-    found = _fetch(" UNION ALL ".join(scans) + " ORDER BY called_in_at, id LIMIT %(reach)s OFFSET %(offset)s", values)
-    items = [_listed(row, rules) for row in found[:limit]]
-    total, is_exact = available_to(business, wanted, now=now)
-    more_follow = len(found) > limit
-    cursor = f"{items[-1].called_in_at.isoformat()}~{items[-1].inventory_id}" if more_follow else ""
-    return Listing(items=items, total=total, is_exact=is_exact, after=cursor)
+    return _fetch(
+        "SELECT i.id, i.lead_id, i.classification, i.age_bucket, i.state, i.county, l.first_name, l.city, i.created_at,"
+        f" i.called_in_at, {MAY_BE_SOLD} AND {IS_NEW_TO_THEM}"
+        f" FROM (SELECT id FROM ({' UNION ALL '.join(scans)}) AS scans ORDER BY called_in_at, id LIMIT %(reach)s) AS front"
+        " JOIN marketplace_inventoryitem i ON i.id = front.id JOIN marketplace_agedlead l ON l.id = i.lead_id"
+        " ORDER BY i.called_in_at, i.id",
+        values,
+    )
 
 
 def listed(item_ids: Sequence[UUID], *, business: Business, now: datetime) -> dict[UUID, Listed]:
@@ -313,3 +355,84 @@ def _fetch(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return list(cursor.fetchall())
+
+
+# --- A buyer's orders ------------------------------------------------------------------------------------------------
+
+
+def purchases(business: Business, *, words: str = "") -> QuerySet[Purchase]:
+    """Orders: all, the one with a number (“P-1042”), or those with a lead of that name or phone."""
+    rows = Purchase.objects.for_business(business)
+    if not words:
+        return rows
+    number = re.fullmatch(r"(?:[Pp]-)?([0-9]{1,18})", words)
+    with_them = Exists(Sale.objects.filter(_named(words), business=business, purchase=OuterRef("pk")))
+    return rows.filter(with_them | Q(number=int(number[1])) if number else with_them)
+
+
+def sales_of(purchase: Purchase, *, words: str = "") -> QuerySet[Sale]:
+    """The leads of an order, each with what a page tells of it: its returns, what it replaces, its recalls."""
+    ours = purchase.business
+    rows = Sale.objects.for_business(ours).filter(purchase=purchase).select_related("lead")
+    return rows.filter(_named(words) if words else Q()).prefetch_related(
+        Prefetch("returns", Return.objects.for_business(ours)),
+        Prefetch("replaces", Return.objects.for_business(ours)),
+        Prefetch("recall_notices", RecallNotice.objects.for_business(ours).select_related("recall")),
+    )
+
+
+def customers_of(business: Business, sales: Iterable[Sale]) -> dict[UUID, UUID]:
+    """The customers that sales have become in Leads, as far as they have landed."""
+    by_event = {f"sale:{sale.pk}": sale.pk for sale in sales}
+    landed = Lead.objects.for_business(business).filter(source=LeadSource.PURCHASE, event_id__in=list(by_event))
+    return {by_event[event]: customer for event, customer in landed.values_list("event_id", "customer_id")}
+
+
+def files(business: Business) -> QuerySet[Any]:
+    """Files a buyer asked for, without the long list of what is in each; `leads` is how many, `first` one of them."""
+    rows = Export.objects.for_business(business).defer("sale_ids")
+    return rows.annotate(leads=F("sale_ids__len"), first=F("sale_ids__0"), taken=Count("downloads"))
+
+
+def files_of(purchase: Purchase, *, most: int) -> QuerySet[Any]:
+    """The files of an order, the newest first, each with the last `most` downloads. A lead that replaced another makes
+    the order longer: the files from before and after begin with the same lead."""
+    ours = purchase.business
+    first = Sale.objects.for_business(ours).filter(purchase=purchase).order_by("sold_at", "id").values("pk")[:1]
+    taken = ExportDownload.objects.for_business(ours).order_by("-at", "-id")[:most]
+    return (
+        files(ours).filter(sale_ids__0__in=first).prefetch_related(Prefetch("downloads", taken, to_attr="last_taken"))
+    )
+
+
+def downloads_of(business: Business, orders: Sequence[Purchase]) -> dict[UUID, int]:
+    """How often files of these orders were taken. Orders nobody took a file of are left out."""
+    sales = Sale.objects.for_business(business).filter(purchase__in=orders)
+    firsts = dict(
+        sales.order_by("purchase_id", "sold_at", "id").distinct("purchase_id").values_list("pk", "purchase_id")
+    )
+    taken = ExportDownload.objects.for_business(business).filter(export__sale_ids__0__in=list(firsts))
+    counted = taken.order_by().values_list("export__sale_ids__0").annotate(count=Count("pk"))
+    return {firsts[first]: count for first, count in counted}
+
+
+def returns(business: Business, *, status: str = "") -> QuerySet[Return]:
+    """Leads that were given back, with what they are."""
+    rows = Return.objects.for_business(business).select_related("sale__lead", "sale__purchase")
+    return rows.filter(status=status) if status else rows
+
+
+def returns_by_status(business: Business) -> dict[str, int]:
+    rows = Return.objects.for_business(business).order_by()
+    return dict(rows.values_list("status").annotate(count=Count("pk")))
+
+
+def _named(words: str) -> Q:
+    """Sales of leads of that name or phone."""
+    found = Q()
+    for column in ("full_name", "first_name", "last_name"):
+        found |= Q(**{f"lead__{column}__icontains": words})
+    digits = re.sub(r"[^0-9]", "", words)
+    if len(digits) >= 4:
+        found |= Q(lead__phone__contains=digits) | Q(lead__other_phone__contains=digits)
+    return found

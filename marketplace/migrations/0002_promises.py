@@ -131,6 +131,17 @@ ALTER TABLE marketplace_pricingrule ADD CONSTRAINT one_price_at_a_time EXCLUDE U
 );
 """
 
+# Ids in the order of time, as `crm.keys` makes them (PostgreSQL has uuidv7() only since 18): rows that are sold together
+# lie together.
+UUID7 = """
+CREATE FUNCTION marketplace_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT encode(set_bit(set_bit(overlay(
+        uuid_send(gen_random_uuid())
+        PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6
+    ), 52, 1), 53, 1), 'hex')::uuid
+$$;
+"""
+
 NUMBERS = """
 CREATE SEQUENCE marketplace_purchase_number START 1001;
 CREATE SEQUENCE marketplace_invoice_number START 1001;
@@ -155,6 +166,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(BOOKS, NO_BOOKS),
         migrations.RunSQL(STOCK, NO_STOCK),
         migrations.RunSQL(ONE_PRICE, "ALTER TABLE marketplace_pricingrule DROP CONSTRAINT one_price_at_a_time;"),
+        migrations.RunSQL(UUID7, "DROP FUNCTION marketplace_uuid7();"),
         migrations.RunSQL(
             NUMBERS, "DROP SEQUENCE marketplace_purchase_number; DROP SEQUENCE marketplace_invoice_number;"
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -59,6 +61,14 @@ class Buyer(models.Model):
 
     def __str__(self) -> str:
         return self.business.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Never writes the balance back: what was read may be old by now, and the trigger would refuse it."""
+        if not self._state.adding and kwargs.get("update_fields") is None:
+            kwargs["update_fields"] = [
+                field.name for field in self._meta.concrete_fields if not field.primary_key and field.name != "balance"
+            ]
+        super().save(*args, **kwargs)
 
     @property
     def may_buy(self) -> bool:

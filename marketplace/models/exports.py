@@ -44,7 +44,7 @@ class Export(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{len(self.sale_ids):,} leads, {self.get_profile_display()}"
+        return f"{self.get_profile_display()}, {self.created_at:%Y-%m-%d %H:%M}"
 
 
 class ExportDownload(TenantModel):

@@ -70,7 +70,11 @@ class Sale(TenantModel):
 
     purchase = TenantForeignKey(Purchase, on_delete=models.PROTECT, related_name="sales")
     item = models.OneToOneField(InventoryItem, on_delete=models.PROTECT, related_name="sale")
-    lead = models.ForeignKey(AgedLead, on_delete=models.PROTECT, related_name="sales", db_index=False)
+    # The item's own lead, and a lead is never deleted. A constraint of its own would write to the row of every lead that is
+    # sold, to lock it: fifty pages of a large table for each purchase.
+    lead = models.ForeignKey(
+        AgedLead, on_delete=models.PROTECT, related_name="sales", db_index=False, db_constraint=False
+    )
     classification = models.CharField(max_length=6, choices=Classification)
     age_bucket = models.CharField(max_length=14, choices=AgeBucket)
     price = models.DecimalField(max_digits=10, decimal_places=2)

@@ -76,7 +76,7 @@ def record_payment(
 def refund(*, business: Business, amount: Decimal, reference: str, actor: User | None, now: datetime) -> JournalEntry:
     """Money paid back to the buyer, out of what stands on their account. Raises Refused for more than that."""
     with transaction.atomic():
-        buyer = lock_buyer(business)
+        buyer = _turn_of(business)
         if amount > buyer.balance:
             raise Refused(
                 f"{business} has {say_money(buyer.balance)} on account; {say_money(amount)} cannot be paid back."
@@ -100,9 +100,11 @@ def adjust(*, business: Business, amount: Decimal, text: str, actor: User | None
 def set_terms(*, business: Business, terms: Terms, credit_limit: Decimal, actor: User | None, now: datetime) -> Buyer:
     """Invoice or prepaid wallet, and how far below zero the wallet may go. Raises Refused when the balance is lower."""
     with transaction.atomic():
-        buyer = lock_buyer(business)
+        buyer = _turn_of(business)
         if credit_limit < 0:
             raise Refused("A credit limit cannot be below zero.")
+        if not _is_amount(credit_limit):
+            raise Refused(f"Write a credit limit in dollars and cents, at most {say_money(LARGEST)}.")
         if terms == Terms.PREPAID and buyer.balance < -credit_limit:
             raise Refused(
                 f"{business} owes {say_money(-buyer.balance)}. Record their payment first, or set a credit limit of at"
@@ -161,13 +163,13 @@ def _by_hand(
     """A movement that a person enters: checked, booked once per reference, audited."""
     if kind != EntryKind.ADJUSTMENT and amount <= 0:
         raise Refused("The amount must be above zero.")
-    if amount == 0 or amount != amount.quantize(CENT) or abs(amount) > LARGEST:
+    if amount == 0 or not _is_amount(amount):
         raise Refused(f"Write an amount in dollars and cents, at most {say_money(LARGEST)}.")
     reference = reference.strip()[:80]
     text = f"{word} {reference}".strip()
     try:
         with transaction.atomic():
-            lock_buyer(business)
+            _turn_of(business)
             entry = post(
                 business=business, kind=kind, text=text, lines=lines, reference=reference, actor=actor, now=now
             )
@@ -175,8 +177,6 @@ def _by_hand(
                 business=business, actor=actor, actor_text=actor_text, action=f"{kind.label.lower()} booked",
                 target=f"entry:{entry.pk}", changes={"amount": ["", str(amount)]}, now=now,
             )  # fmt: skip
-    except Buyer.DoesNotExist:
-        raise Refused(f"{business} does not buy leads yet.") from None
     except IntegrityError as error:
         if "booked_once_per_reference" in str(error):
             raise Refused(f"A {kind.label.lower()} with the reference “{reference}” is booked already.") from None
@@ -184,6 +184,19 @@ def _by_hand(
             raise Refused(f"The balance of {business} would fall below the credit limit.") from None
         raise
     return entry
+
+
+def _turn_of(business: Business) -> Buyer:
+    """`lock_buyer`, for what a person does by hand. Raises Refused for a business that is no buyer."""
+    try:
+        return lock_buyer(business)
+    except Buyer.DoesNotExist:
+        raise Refused(f"{business} does not buy leads yet.") from None
+
+
+def _is_amount(amount: Decimal) -> bool:
+    """Whole cents, and not larger than a person would mean."""
+    return abs(amount) <= LARGEST and amount == amount.quantize(CENT)
 
 
 def _rows(sql: str) -> list[tuple[Any, ...]]:

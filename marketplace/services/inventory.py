@@ -116,11 +116,14 @@ def _insert(name: str, window: age_buckets.Window, where: str, values: dict[str,
         cursor.execute(
             "INSERT INTO marketplace_inventoryitem (id, lead_id, age_bucket, classification, state, county, called_in_at,"
             " created_at, closed_because)"
-            " SELECT gen_random_uuid(), l.id, %(name)s, l.classification, l.state, l.county, l.called_in_at, %(now)s, ''"
+            " SELECT marketplace_uuid7(), l.id, %(name)s::varchar, l.classification, l.state, l.county, l.called_in_at, %(now)s, ''"
             f" FROM marketplace_agedlead l WHERE l.called_in_at <= %(until)s {older} AND l.erased_at IS NULL {where}"
-            " AND NOT EXISTS (SELECT FROM marketplace_inventoryitem i WHERE i.lead_id = l.id AND i.age_bucket = %(name)s)"
+            " AND NOT EXISTS (SELECT FROM marketplace_inventoryitem i WHERE i.lead_id = l.id AND i.age_bucket = %(name)s::varchar)"
             " AND NOT EXISTS (SELECT FROM marketplace_goneperson g WHERE g.mark = ANY(ARRAY[l.phone_mark, l.other_mark]))"
-            " ON CONFLICT (lead_id, age_bucket) DO NOTHING",
+            # what staff withdrew stays off the shelf at every age, until they put it back
+            " AND NOT EXISTS (SELECT FROM marketplace_inventoryitem w WHERE w.lead_id = l.id"
+            " AND w.closed_because = 'withdrawn')"
+            " ORDER BY l.called_in_at ON CONFLICT (lead_id, age_bucket) DO NOTHING",
             {"name": name, "now": now, "after": window.after, "until": window.until, **values},
         )
         return int(cursor.rowcount)

@@ -40,7 +40,8 @@ def set_price(
             raise Refused("Another price begins at that very moment. Choose a minute later, or take that one back.")
         following = kind.filter(effective_from__gt=since).order_by("effective_from").first()
         before = kind.filter(effective_from__lt=since).order_by("-effective_from").first()
-        if before is not None:  # also when it had ended: a gap would close here
+        # It ends here, also when it would have ended sooner: a gap to come is closed. One that is over stays what it was.
+        if before is not None and (before.effective_to is None or before.effective_to > now):
             before.effective_to = since
             before.save(update_fields=["effective_to"])
         rule = PricingRule(

@@ -474,6 +474,8 @@ def replace_sale(*, sale: Sale, buyer: Buyer, wanted: Criterion, now: datetime) 
     # The order was paid with the lead it replaces; the books would count the price twice.
     prices = {(sale.classification, sale.age_bucket): Decimal("0.00")}
     ids = write_sales(purchase=sale.purchase, picked=basket.picked, prices=prices, rules={}, now=now)
+    # It has something new to put into Leads.
+    Purchase.objects.for_business(buyer.business).filter(pk=sale.purchase_id).update(landed_at=None)
     return Sale.objects.for_business(buyer.business).get(pk=ids[0])
 
 
@@ -541,7 +543,7 @@ def write_sales(
         )
         cursor.execute(
             "INSERT INTO marketplace_knownphone (id, business_id, mark, source, created_at)"
-            " SELECT gen_random_uuid(), %(business)s, mark, 'bought', %(now)s FROM unnest(%(marks)s::uuid[]) AS mark"
+            " SELECT marketplace_uuid7(), %(business)s, mark, 'bought', %(now)s FROM unnest(%(marks)s::uuid[]) AS mark"
             " ON CONFLICT (business_id, mark) DO NOTHING",
             {
                 "business": purchase.business_id,

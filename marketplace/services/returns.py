@@ -211,7 +211,9 @@ def _texts_arrived(sale: Sale) -> list[Evidence]:
 
 
 def _opted_out(sale: Sale) -> list[Evidence]:
-    if GonePerson.objects.filter(mark__in=_marks(sale)).exists():
+    # An erased lead has no marks any more; its recall tells.
+    is_gone = GonePerson.objects.filter(mark__in=_marks(sale)).exists() or sale.lead.recalls.exists()
+    if is_gone:
         return [Evidence("This person has opted out or was erased.", True)]
     return [Evidence("No opt-out of this person is on record.", None)]
 

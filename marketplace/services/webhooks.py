@@ -137,7 +137,8 @@ def _claim(now: datetime) -> tuple[UUID, int] | None:
             " ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, attempts",
             [now + LEASE, now],
         )
-        return cursor.fetchone()
+        claimed: tuple[UUID, int] | None = cursor.fetchone()
+        return claimed
 
 
 def _send(pk: UUID, attempt: int, *, now: datetime) -> str:
@@ -153,10 +154,10 @@ def _send(pk: UUID, attempt: int, *, now: datetime) -> str:
     if 200 <= answer.status < 300:
         return _delivered(delivery, answer.status, now=now)
     said = " ".join("".join(char if char.isprintable() else " " for char in answer.text).split())[:100]
-    trouble = f"It answered {answer.status}{f': {said}' if said else ''}."
+    refusal = f"It answered {answer.status}{f': {said}' if said else ''}."
     if answer.status == _GONE:
-        return _give_up(delivery, attempt, trouble, answer.status)
-    return _try_again(delivery, attempt, trouble, answer.status, now=now)
+        return _give_up(delivery, attempt, refusal, answer.status)
+    return _try_again(delivery, attempt, refusal, answer.status, now=now)
 
 
 def _post(delivery: WebhookDelivery, buyer: Buyer, *, now: datetime) -> outgoing.Answer:

@@ -22,6 +22,7 @@ from crm.api_keys import issue_key
 from crm.enums import KeyKind, Role
 from crm.models import ApiKey, Business, Membership, User
 from crm.services import add_member
+from marketplace import demo as marketplace
 from telephony.demo.businesses import DEMO, DemoBusiness
 
 STAFF_EMAIL: Final = "staff@frontdesk.example"
@@ -53,6 +54,8 @@ def accounts() -> list[Account]:
     for demo in DEMO:
         people.append(Account(demo.owner_email, demo.owner, f"{demo.name}, owner"))
         people.append(Account(demo.staff_email, HELPERS[demo.slug], f"{demo.name}, staff"))
+    buyer = marketplace.BUYERS[0]
+    people.append(Account(f"owner@{buyer.slug}.example", buyer.contact, f"{buyer.name}, buys leads"))
     return [*people, Account(STAFF_EMAIL, "Frontdesk Staff", "platform staff: /admin/", is_platform_staff=True)]
 
 
@@ -89,6 +92,13 @@ def join(business: Business, demo: DemoBusiness) -> tuple[User, User]:
         if not Membership.objects.filter(business=business, user=user).exists():
             add_member(business=business, user=user, role=role)
     return owner, helper
+
+
+def join_buyer(business: Business) -> None:
+    """The owner of the demo's buyer of leads, as its member."""
+    owner = User.objects.get(email=business.owner_email)
+    if not Membership.objects.filter(business=business, user=owner).exists():
+        add_member(business=business, user=owner, role=Role.OWNER)
 
 
 def new_keys(business: Business, *, now: datetime) -> list[ShownKey]:

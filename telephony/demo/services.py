@@ -23,6 +23,8 @@ from crm.services import add_business, add_number, finish_task, mark_answered
 from leads import services as intake
 from leads.enums import IntakeStatus
 from leads.models import Lead, Proposal
+from marketplace import demo as marketplace
+from marketplace.models import InventoryItem
 from telephony.demo import access, diary, today
 from telephony.demo.access import ShownKey
 from telephony.demo.businesses import DEMO, DemoBusiness, is_demo
@@ -32,6 +34,14 @@ from telephony.models import SimulatedText
 
 SIX_WEEKS: Final = timedelta(days=45)  # and a few days, so that the first week of the six is not an empty shop's
 UNTIL_TODAY: Final = timedelta(minutes=55)  # the last hour is told by `today`
+# Tables whose rows are written once; each has a trigger of its name that says so.
+_EVIDENCE: Final = {
+    "crm_consent",
+    "marketplace_invoiceline",
+    "marketplace_journalentry",
+    "marketplace_journalline",
+    "marketplace_sale",
+}
 _LOCK: Final = 0x46726F6E74  # "Front": two terminals seed one after the other
 
 
@@ -60,6 +70,14 @@ def seed(*, now: datetime) -> Seeded:
                 owner, helper = access.join(business, demo)
                 keys += access.new_keys(business, now=now)
                 _carry_on(demo, business, owner=owner, helper=helper, now=now)
+    with transaction.atomic():
+        _one_at_a_time()
+        buyer = marketplace.seed(now=now, staff=User.objects.get(email=access.STAFF_EMAIL))
+        if buyer is None:
+            left_alone.append(marketplace.BUYER)
+        else:
+            access.join_buyer(buyer)
+            keys += access.new_keys(buyer, now=now)
     return Seeded(passwords=passwords, keys=keys, left_alone=left_alone)
 
 
@@ -191,21 +209,24 @@ def remove() -> list[str]:
         SimulatedText.objects.filter(Q(from_number__in=numbers) | Q(to_number__in=numbers)).delete()
         for model, path in _owned():
             rows = model._base_manager.filter(**{f"{path}__in": businesses})
-            if model._meta.db_table == "crm_consent":
-                _delete_from_ledger(rows)
+            if model._meta.db_table in _EVIDENCE:
+                _delete_evidence(rows)
             else:
                 rows._raw_delete(rows.db)  # children go before parents, so there is nothing left to cascade to
         Business.objects.filter(pk__in=[row.pk for row in businesses]).delete()
+        # What one of them had bought is for sale again.
+        InventoryItem.objects.filter(sold_at__isnull=False, sale=None).update(sold_at=None)
         return [row.name for row in businesses]
 
 
-def _delete_from_ledger(rows: models.QuerySet[Any]) -> None:
-    """The consent ledger refuses deletion, except here: these people never were."""
+def _delete_evidence(rows: models.QuerySet[Any]) -> None:
+    """Ledgers and sales refuse deletion, except here: these people never were."""
+    table = rows.model._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table with checks still to come cannot be altered
-        cursor.execute("ALTER TABLE crm_consent DISABLE TRIGGER crm_consent_append_only")
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
         rows._raw_delete(rows.db)
-        cursor.execute("ALTER TABLE crm_consent ENABLE TRIGGER crm_consent_append_only")
+        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER {table}_append_only")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 

@@ -46,6 +46,7 @@ from crm.timeline import note
 from leads.models import Lead, Proposal
 from telephony.models import CarrierSwitches, InboundEvent, SimulatedText, TwilioAccount
 from tests.console import add_of, choose, confirm, errors_of, list_of, page_of, told
+from tests.marketplace import console_rows
 
 TABLES = sorted(admin.site._registry, key=lambda model: model._meta.label)
 # CarrierSwitches is one row and its list leads straight to it.
@@ -182,6 +183,8 @@ def fill(cast, start: int, count: int) -> dict[type, object]:
             post_data="",
         )
         rows[AccessLog] = AccessLog.objects.create(username=f"member{n}@example.com", ip_address="192.0.2.1")
+        rows |= console_rows.of_the_catalogue(shop, now=now)
+        rows |= console_rows.of_the_money(shop, now=now)
     return rows
 
 

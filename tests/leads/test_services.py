@@ -6,6 +6,7 @@ import random
 import threading
 import time as clock
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
@@ -20,7 +21,7 @@ from crm.models import Activity, Business, Consent, Customer, Message, Task
 from crm.phones import parse
 from crm.scoping import every_business, only
 from crm.services import merge_customers, receive_text, remember_customer, reply_as_staff, take_turn, tell_customer
-from leads import services
+from leads import queries, services
 from leads.enums import IntakeStatus, LeadSource, ProposalStatus
 from leads.models import Lead, Proposal
 from leads.services import Answer, Draft, Outcome
@@ -660,3 +661,63 @@ def test_two_customers_with_open_offers_can_be_merged(shop):
     theirs.refresh_from_db()
     assert (ours.status, theirs.status) == (ProposalStatus.OPEN, ProposalStatus.OPEN)
     assert (ours.customer_id == theirs.customer_id, Lead.objects.filter(customer=ours.customer).count()) == (False, 2)
+
+
+# --- Bought -----------------------------------------------------------------------------------------------------------
+
+
+def buy(business: Business, *, phone: str | None = JANE, event_id: str = "sale:1", name: str = "Jane Doe") -> Lead:
+    lead, _ = services.add_bought_lead(
+        business=business, phone=phone, name=name, address="12 Elm St", asked_for="Aged lead", notes="County: Caddo",
+        cost=Decimal("8.00"), event_id=event_id, story="Bought for $8.00.", now=NOW,
+    )  # fmt: skip
+    return lead
+
+
+def test_a_bought_lead_is_kept_with_its_price_and_agrees_to_nothing(shop):
+    lead = buy(shop)
+    assert (lead.source, lead.status, lead.cost, lead.asked_for, lead.notes) == (
+        LeadSource.PURCHASE,
+        IntakeStatus.NEW,
+        Decimal("8.00"),
+        "Aged lead",
+        "County: Caddo",
+    )
+    assert (lead.customer.phone, lead.customer.name, lead.customer.address) == (JANE, "Jane Doe", "12 Elm St")
+    assert (Consent.objects.count(), Message.objects.count()) == (0, 0)
+    assert [(row.verb, row.text, row.about) for row in Activity.objects.all()] == [
+        ("lead", "Bought for $8.00.", f"lead:{lead.pk}")
+    ]
+
+
+def test_a_lead_that_was_bought_once_comes_in_once(shop):
+    first, again = buy(shop, phone=None), buy(shop, phone=None)
+    assert first == again
+    assert (Lead.objects.count(), Customer.objects.count(), Activity.objects.count()) == (1, 1, 1)
+
+
+def test_two_bought_leads_with_one_number_are_one_customer_and_nothing_is_overwritten(shop):
+    remember_customer(business=shop, phone=JANE, name="Jane from next door")
+    assert buy(shop).customer == buy(shop, event_id="sale:2", name="J. DOE").customer
+    assert [(row.name, row.address) for row in Customer.objects.all()] == [("Jane from next door", "12 Elm St")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_bought_lead_from_eight_sides_comes_in_once(shop):
+    def take_in() -> Lead:
+        with only(shop):
+            return buy(shop, phone=None)
+
+    leads = all_at_once([take_in] * 8)
+    assert len({lead.pk for lead in leads}) == 1
+    assert (Lead.objects.count(), Customer.objects.count(), Activity.objects.count()) == (1, 1, 1)
+
+
+def test_nobody_waits_for_an_answer_to_a_bought_lead(shop):
+    buy(shop)
+    asked = lead_of(shop, JIM, name="Jim Roe")
+    assert list(queries.untouched(shop)) == [asked]
+    assert {lead.customer.name: lead.is_waiting for lead in queries.with_clock(queries.leads(shop))} == {
+        "Jane Doe": False,
+        "Jim Roe": True,
+    }

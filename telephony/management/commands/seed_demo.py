@@ -28,4 +28,4 @@ class Command(BaseCommand):
         if seeded.keys:
             self.stdout.write("  Keys for programs, shown only this once:")
             for key in seeded.keys:
-                self.stdout.write(f"      {key.business:<17} {key.kind:<12} {key.secret}")
+                self.stdout.write(f"      {key.business:<23} {key.kind:<12} {key.secret}")

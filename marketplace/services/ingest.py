@@ -1,0 +1,405 @@
+"""Files of leads on their way into the catalogue.
+
+A file is read in stretches. Each is one transaction: leads, inventory, problems and counters stand or fall together, so
+whoever goes on after a crash goes on after the last stretch that was committed. While Postgres takes one stretch in, a
+thread reads the next.
+
+A run belongs to whoever claimed it and wrote the moment into `alive_at`. Every stretch checks that this moment is still
+there and writes the next one; a run that was not heard of for PATIENCE may be claimed by somebody else, and the one who
+lost it stops at the end of its stretch with nothing written.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.files import File
+from django.db import connection, transaction
+from django.db.models import Q
+
+from crm.keys import uuid7
+from crm.models import User
+from marketplace import age_buckets, columns, reading
+from marketplace.enums import Classification, IngestStatus
+from marketplace.marks import mark_of
+from marketplace.models import IngestProblem, IngestRun
+from marketplace.reading import BadRow, FileRefused, LeadFile, LeadRow
+from marketplace.services import recalls
+
+log = structlog.get_logger(__name__)
+
+STRETCH: Final = 5_000  # rows in one transaction
+PATIENCE: Final = timedelta(seconds=60)  # a claim nobody has renewed for so long is nobody's
+FILE_GONE: Final = "This file is not here any more. Send it again."
+OTHER_KEY: Final = (
+    "PERSON_MARK_KEY is not the key with which people who may not be sold were marked, so none of them would be recognised."
+    " Set that key again, then load the file anew."
+)
+_BEAT: Final = 10.0  # seconds between signs of life while the first stretch is looked for
+UNFINISHED: Final = (IngestStatus.WAITING, IngestStatus.RUNNING)
+_COUNTED: Final = ("done_rows", "successful", "known", "blocked", "failed", "skipped", "gold", "silver")
+_ADDED_TO_ERRORS: Final = ("Row", "Problem")  # headings of an error file, in front of the original ones
+
+# One stretch at a time comes in, and nobody becomes "gone" while it does: a person who is erased at this moment is either
+# in the table when we look, or their leads are when those who erase look. Reading the table waits for nobody.
+_LOCK: Final = "LOCK TABLE marketplace_goneperson IN SHARE ROW EXCLUSIVE MODE"
+
+_LEAD: Final = ", ".join(
+    f'"{column}"'
+    for column in (
+        "id", "natural_key", "classification", "called_in_at", "phone", "other_phone", "phone_mark", "other_mark",
+        *columns.SOURCE.values(), "run_id", "created_at",
+    )
+)  # fmt: skip
+_ITEM: Final = "id, lead_id, age_bucket, classification, state, county, called_in_at, created_at, closed_because"
+_PROBLEM: Final = "run_id, row_number, kind, problem, row"
+_IN_COPY: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})  # COPY's text format
+_NULL: Final = "\\N"
+
+
+class _LostError(Exception):
+    """Somebody else works on this run now, or it was stopped."""
+
+
+class _Ready(NamedTuple):
+    """A lead whose lines for COPY are written; `item` is empty while it is too young to be sold."""
+
+    natural_key: UUID
+    people: dict[str, UUID]  # whose lead it is: number in E.164 → mark
+    classification: str
+    lead: str
+    item: str
+
+
+class _Bad(NamedTuple):
+    row: BadRow
+    people: dict[str, UUID]
+
+
+# --- Begin, claim, stop ------------------------------------------------------------------------------------------------
+
+
+def begin(
+    *, name: str, source: Path | File[bytes], actor: User | None, now: datetime, dry_run: bool = False
+) -> IngestRun:
+    """A file came in. Nothing of it is loaded yet; a file without the headings we need is REFUSED already.
+
+    An upload is kept and waits for a worker (`take_waiting`). A path is not copied, and whoever has it reads it
+    (`take`, `work_on`); when the same file was being read from a path and not finished, that run goes on.
+    """
+    with source.open("rb") as file:
+        size = file.size if isinstance(file, File) else 0
+        if size > settings.INGEST_MAX_BYTES:
+            sentence = (
+                f"This file is larger than {settings.INGEST_MAX_BYTES / 1e9:,.1f} GB. Split it, or load it with the command"
+                " ingest_leads."
+            )
+            return IngestRun.objects.create(
+                name=name[:255], size=size, dry_run=dry_run, status=IngestStatus.REFUSED, refusal=sentence,
+                started_by=actor, created_at=now, finished_at=now,
+            )  # fmt: skip
+        seen = reading.survey(file)
+        if isinstance(source, Path):
+            unfinished = IngestRun.objects.filter(
+                sha256=seen.sha256, dry_run=dry_run, status__in=UNFINISHED, file=""
+            ).first()
+            if unfinished:
+                return unfinished
+        run = IngestRun(
+            name=name[:255], sha256=seen.sha256, size=seen.size, total_rows=seen.rows, dry_run=dry_run,
+            started_by=actor, created_at=now,
+        )  # fmt: skip
+        file.seek(0)
+        try:
+            LeadFile(file)
+        except FileRefused as refusal:
+            run.status, run.refusal, run.finished_at = IngestStatus.REFUSED, str(refusal)[:300], now
+        if isinstance(file, File) and run.status == IngestStatus.WAITING:
+            file.seek(0)
+            run.file.save(f"{run.pk}.csv", file, save=False)
+        run.save()
+    return run
+
+
+def take(*, run: IngestRun, now: datetime) -> IngestRun | None:
+    """Claim this run, for `work_on`. None: somebody else works on it, or it has ended."""
+    return _claim(IngestRun.objects.filter(pk=run.pk), now=now)
+
+
+def take_waiting(*, now: datetime) -> IngestRun | None:
+    """Claim the upload that has waited longest, or whose reader died."""
+    return _claim(IngestRun.objects.exclude(file=""), now=now)
+
+
+def stop(*, run: IngestRun, now: datetime) -> bool:
+    """What was loaded stays; the rest does not come. False: it had ended already."""
+    changes: dict[str, Any] = {"status": IngestStatus.STOPPED, "finished_at": now}
+    return IngestRun.objects.filter(pk=run.pk, status__in=UNFINISHED).update(**changes) == 1
+
+
+def _claim(runs: Any, *, now: datetime) -> IngestRun | None:
+    nobodys = Q(alive_at__isnull=True) | Q(alive_at__lt=now - PATIENCE)
+    with transaction.atomic():
+        free = runs.filter(nobodys, status__in=UNFINISHED).select_for_update(skip_locked=True, no_key=True)
+        run: IngestRun | None = free.order_by("created_at", "pk").first()
+        if run:
+            run.status, run.alive_at = IngestStatus.RUNNING, now
+            run.save(update_fields=["status", "alive_at"])
+    return run
+
+
+# --- What is known about a run -----------------------------------------------------------------------------------------
+
+
+def earlier(run: IngestRun) -> IngestRun | None:
+    """When the very same file was loaded to its end before: that run. Then everything in it will be “already on file”."""
+    done = IngestRun.objects.filter(sha256=run.sha256, status=IngestStatus.DONE, dry_run=False)
+    return done.exclude(pk=run.pk).order_by("-finished_at").first()
+
+
+def percent_done(run: IngestRun) -> int:
+    """For a progress bar. `total_rows` is an estimate until the end, so 99 is the most until then."""
+    if run.status == IngestStatus.DONE:
+        return 100
+    return min(99, 100 * run.done_rows // run.total_rows) if run.total_rows else 0
+
+
+def error_file(run: IngestRun) -> Iterator[str]:
+    """The rows that were not taken, as lines of CSV: what is wrong, then the original cells.
+
+    Put right in a spreadsheet, it is sent again as it is. Cells a spreadsheet would take for a formula begin with an
+    apostrophe, which reading takes off again; a row with too many cells still has them, so that it fails until somebody
+    has looked at it.
+    """
+    problems = run.problems.order_by("row_number")
+    first = problems.first()
+    if first is None:
+        return
+    headings = [heading for heading, _ in reading.as_it_stood(first.row)]
+    headings = [heading for heading in headings if not heading.startswith("(cell ") and heading not in _ADDED_TO_ERRORS]
+    yield "\ufeff" + _csv_line([*_ADDED_TO_ERRORS, *headings])  # Excel reads UTF-8 only with the mark
+    for problem in problems.iterator(chunk_size=1_000):
+        cells = [problem.row.get(heading, "") for heading in headings]
+        beyond = [cell for heading, cell in reading.as_it_stood(problem.row) if heading.startswith("(cell ")]
+        safe = map(reading.safe_for_spreadsheets, [*cells, *beyond])
+        yield _csv_line([problem.row_number, problem.problem, *safe])
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
+
+
+# --- The work ----------------------------------------------------------------------------------------------------------
+
+
+def work_on(
+    *,
+    run: IngestRun,
+    clock: Callable[[], datetime],
+    source: Path | None = None,
+    until: datetime | None = None,
+    stretch: int = STRETCH,
+    progress: Callable[[IngestRun], None] | None = None,
+) -> IngestRun:
+    """Read a claimed run (see `take`) on to its end, or until `until`, after which anybody may take it and go on.
+
+    `source` is where a run without a stored file is read from. Returns the run as it stands then.
+    """
+    try:
+        with source.open("rb") if source else run.file.open("rb") as file:
+            if not recalls.marks_are_ours():
+                raise FileRefused(OTHER_KEY)
+            _read_on(run, LeadFile(file), clock=clock, until=until, stretch=stretch, progress=progress)
+    except (FileRefused, FileNotFoundError) as error:
+        sentence = FILE_GONE if isinstance(error, FileNotFoundError) else str(error)
+        _ours(run).update(status=IngestStatus.REFUSED, refusal=sentence[:300], finished_at=clock())
+    except _LostError:
+        log.info("ingest_lost", run=str(run.pk))
+    except KeyboardInterrupt:
+        _ours(run).update(alive_at=None)
+        raise
+    run.refresh_from_db()
+    return run
+
+
+def _read_on(
+    run: IngestRun,
+    file: LeadFile,
+    *,
+    clock: Callable[[], datetime],
+    until: datetime | None,
+    stretch: int,
+    progress: Callable[[IngestRun], None] | None,
+) -> None:
+    rows = file.rows(now=clock(), gold_columns=settings.GOLD_COLUMNS, skip=run.done_rows)
+    with ThreadPoolExecutor(1, thread_name_prefix="ingest") as reader:
+        coming = reader.submit(_make_ready, rows, stretch, run, clock)
+        while entries := _wait_for(coming, run, clock):
+            coming = reader.submit(_make_ready, rows, stretch, run, clock)
+            _take_in(run, entries, now=clock())
+            if progress:
+                progress(run)
+            if until and clock() >= until:
+                _ours(run).update(alive_at=None)
+                return
+    ended = _ours(run).update(status=IngestStatus.DONE, total_rows=run.done_rows, finished_at=clock())
+    if ended:
+        log.info("ingest_done", run=str(run.pk), **{name: getattr(run, name) for name in _COUNTED})
+
+
+def _make_ready(
+    rows: Iterator[LeadRow | BadRow], count: int, run: IngestRun, clock: Callable[[], datetime]
+) -> list[_Ready | _Bad]:
+    """The next stretch, empty at the end of the file. In a thread of its own, which asks the database nothing."""
+    now = clock()
+    shelf = _Shelf(now)
+    ends = f"{run.pk}\t{now.isoformat()}\n"
+    entries: list[_Ready | _Bad] = []
+    for row in islice(rows, count):
+        if isinstance(row, BadRow):
+            entries.append(_Bad(row, {phone: mark_of(phone) for phone in row.phones}))
+        else:
+            entries.append(_ready(row, shelf=shelf, ends=ends))
+    return entries
+
+
+def _ready(row: LeadRow, *, shelf: _Shelf, ends: str) -> _Ready:
+    people = {phone: mark_of(phone) for phone in {row.phone, row.other_phone} if phone}
+    marks = {phone: mark.hex for phone, mark in people.items()}  # half the time of writing it with hyphens
+    lead_id, called_in_at = uuid7().hex, row.called_in_at.isoformat()
+    values, state, county = "\t".join(row.values), row.state, row.county
+    if "\\" in values or "\n" in values or "\r" in values or values.count("\t") != len(row.values) - 1:
+        values = "\t".join([value.translate(_IN_COPY) for value in row.values])
+        state, county = state.translate(_IN_COPY), county.translate(_IN_COPY)
+    lead = (
+        f"{lead_id}\t{row.natural_key.hex}\t{row.classification}\t{called_in_at}\t{row.phone}\t{row.other_phone}"
+        f"\t{marks.get(row.phone, _NULL)}\t{marks.get(row.other_phone, _NULL)}\t{values}\t{ends}"
+    )
+    item = ""
+    bucket = shelf.bucket_of(row.called_in_at)
+    if bucket:
+        item = (
+            f"{uuid7().hex}\t{lead_id}\t{bucket}\t{row.classification}\t{state}\t{county}\t{called_in_at}"
+            f"\t{shelf.now}\t\n"
+        )
+    return _Ready(row.natural_key, people, row.classification, lead, item)
+
+
+class _Shelf:
+    """In which bucket a lead is at one moment."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now.isoformat()
+        oldest_first = [*age_buckets.windows(as_of=now)][::-1]
+        self._names = [name for name, _ in oldest_first]
+        self._until = [window.until for _, window in oldest_first]
+
+    def bucket_of(self, called_in_at: datetime) -> str | None:
+        """None: it is too young to be sold."""
+        place = bisect_left(self._until, called_in_at)
+        return self._names[place] if place < len(self._names) else None
+
+
+def _wait_for(
+    coming: Future[list[_Ready | _Bad]], run: IngestRun, clock: Callable[[], datetime]
+) -> list[_Ready | _Bad]:
+    """After a restart the reader passes over what was done before, which takes a while in a long file."""
+    while True:
+        try:
+            return coming.result(timeout=_BEAT)
+        except TimeoutError:
+            if coming.done():  # it was the reader's own
+                raise
+            now = clock()
+            if not _ours(run).update(alive_at=now):
+                raise _LostError from None
+            run.alive_at = now
+
+
+def _take_in(run: IngestRun, entries: list[_Ready | _Bad], *, now: datetime) -> None:
+    """One stretch, in one transaction. Raises _LostError when the run is not ours any more."""
+    ready = [entry for entry in entries if isinstance(entry, _Ready)]
+    bad = [entry for entry in entries if isinstance(entry, _Bad)]
+    with transaction.atomic(), connection.cursor() as cursor:
+        if not run.dry_run:
+            cursor.execute(_LOCK)
+        gone = _gone(cursor, {phone: mark for entry in entries for phone, mark in entry.people.items()})
+        on_file = _found(
+            cursor, "SELECT natural_key FROM marketplace_agedlead WHERE natural_key = ANY(%s::uuid[])",
+            {entry.natural_key for entry in ready},
+        )  # fmt: skip
+        counts: Counter[str] = Counter(done_rows=len(entries))
+        new, problems = [], []
+        for entry in ready:
+            if not gone.isdisjoint(entry.people):
+                counts["blocked"] += 1
+            elif entry.natural_key in on_file:
+                counts["known"] += 1
+            else:
+                on_file.add(entry.natural_key)
+                new.append(entry)
+        for row, people in bad:
+            if not gone.isdisjoint(people):  # nothing of theirs is kept, not even a row that was wrong
+                counts["blocked"] += 1
+            else:
+                counts[row.kind] += 1
+                problems.append(row)
+        counts["successful"] = len(new)
+        counts["gold"] = sum(entry.classification == Classification.GOLD for entry in new)
+        counts["silver"] = len(new) - counts["gold"]
+        if not run.dry_run:
+            _copy(cursor, f"marketplace_agedlead ({_LEAD})", (entry.lead for entry in new))
+            _copy(cursor, f"marketplace_inventoryitem ({_ITEM})", (entry.item for entry in new))
+        _copy(cursor, f"{IngestProblem._meta.db_table} ({_PROBLEM})", (_problem_line(run, row) for row in problems))
+        totals = {name: getattr(run, name) + counts[name] for name in _COUNTED}
+        IngestRun.objects.filter(pk=run.pk).update(**totals, alive_at=now)
+    run.alive_at = now  # only now: until the commit the claim is the old one
+    for name, total in totals.items():
+        setattr(run, name, total)
+
+
+def _ours(run: IngestRun) -> Any:
+    """The run, if we still have it."""
+    return IngestRun.objects.filter(pk=run.pk, status=IngestStatus.RUNNING, alive_at=run.alive_at)
+
+
+def _gone(cursor: Any, people: dict[str, UUID]) -> set[str]:
+    """The numbers of those who may not be sold: erased, opted out here, or with any business a moment ago."""
+    marks = _found(cursor, "SELECT mark FROM marketplace_goneperson WHERE mark = ANY(%s::uuid[])", set(people.values()))
+    opted_out: set[str] = _found(
+        cursor, "SELECT phone FROM crm_consent WHERE action = 'revoke' AND phone = ANY(%s::text[])", set(people)
+    )
+    return opted_out | {phone for phone, mark in people.items() if mark in marks}
+
+
+def _found(cursor: Any, sql: str, wanted: set[Any]) -> set[Any]:
+    """Which of them are there."""
+    cursor.execute(sql, [list(wanted)])
+    return {row[0] for row in cursor.fetchall()}
+
+
+def _copy(cursor: Any, into: str, lines: Iterable[str]) -> None:
+    text = "".join(lines)
+    if text:
+        with cursor.copy(f"COPY {into} FROM STDIN") as copy:
+            copy.write(text)
+
+
+def _problem_line(run: IngestRun, row: BadRow) -> str:
+    cells = (row.kind, row.problem[:300], json.dumps(row.row, ensure_ascii=False))
+    return "\t".join([str(run.pk), str(row.number), *(cell.translate(_IN_COPY) for cell in cells)]) + "\n"
