@@ -270,8 +270,10 @@ def ingesting(rows: int, now: datetime) -> None:
 
 
 def _ingest(path: Path) -> int:
-    run = ingest.begin(name=path.name, source=path, actor=None, now=datetime.now(UTC))
-    done = ingest.work_on(run.pk, clock=lambda: datetime.now(UTC), source=path)
+    now = datetime.now(UTC)
+    run = ingest.take(run=ingest.begin(name=path.name, source=path, actor=None, now=now), now=now)
+    assert run is not None
+    done = ingest.work_on(run=run, clock=lambda: datetime.now(UTC), source=path)
     assert done.failed == done.skipped == 0, done
     return int(done.successful)
 

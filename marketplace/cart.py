@@ -5,6 +5,7 @@ Prices of a quote are locked, so a cart is never changed: another line or anothe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -50,8 +51,8 @@ def criteria_of(quote: Quote) -> list[Criterion]:
 
 
 def seconds_left(quote: Quote, *, now: datetime) -> int:
-    """Until its prices may change; 0: they may have."""
-    return max(int((quote.expires_at - now).total_seconds()), 0)
+    """Until its prices may change, rounded up."""
+    return max(math.ceil((quote.expires_at - now).total_seconds()), 0)
 
 
 def current(request: Any) -> Quote | None:

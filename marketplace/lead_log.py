@@ -126,12 +126,12 @@ def _sold(sales: list[Sale]) -> Iterator[Step]:
 
 def _why_this_price(sale: Sale) -> str:
     rule: PricingRule | None = sale.pricing_rule
-    if rule is None:
-        return "No price rule: it came in place of a lead that was returned." if not sale.price else "No price rule."
-    since = f"the rule of {rule.effective_from:%b} {rule.effective_from.day}, {rule.effective_from.year}"
-    if rule.price == sale.price:
-        return f"The price by {since}."
-    return f"The price of the quote; {since} said {say_money(rule.price)}."
+    if rule is not None:
+        since = rule.effective_from
+        return f"The price by the rule of {since:%b} {since.day}, {since.year}."
+    if sale.purchase.quote is not None and sale.price:
+        return "The price of the quote; another one was in force when it was bought."
+    return "No charge: it came in place of a lead that was returned."
 
 
 def _returned(sales: list[Sale]) -> Iterator[Step]:

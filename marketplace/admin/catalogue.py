@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -294,6 +294,12 @@ class InventoryItemAdmin(_Withdrawing):
         if key is None:
             return super().get_search_results(request, queryset, search_term)
         return queryset.filter(Q(pk=key) | Q(lead=key)), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Only what is for sale or sold has a quick way to a state, so a state alone means what is for sale there."""
+        if request.method == "GET" and request.GET.get("state") and not request.GET.get("status"):
+            return HttpResponseRedirect(f"?{request.GET.urlencode()}&status={FOR_SALE}")
+        return super().changelist_view(request, extra_context)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         asked = request.GET

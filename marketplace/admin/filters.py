@@ -13,7 +13,7 @@ from django.utils import timezone
 from crm.admin.base import list_url
 from marketplace import age_buckets, places
 from marketplace.enums import AgeBucket, Classification, ClosedBecause
-from marketplace.models import InventoryItem
+from marketplace.models import InventoryItem, Recall
 
 FOR_SALE: Final = "for_sale"
 SOLD: Final = "sold"
@@ -25,14 +25,17 @@ def for_sale_url(*, classification: str, bucket: str, state: str) -> str:
     return list_url(InventoryItem, status=FOR_SALE, **{"class": classification, "bucket": bucket, "state": state})
 
 
-def for_sale(rows: QuerySet[Any], *, now: datetime, classification: str = "", bucket: str = "") -> QuerySet[Any]:
-    """Open items that have not grown out of their bucket. Naming every class and age lets the index be used."""
+def for_sale(*, now: datetime, classification: str = "", bucket: str = "", of: str = "") -> Q:
+    """Open items that have not grown out of their bucket; of a lead there is one at most. Naming every class and age lets
+    the index be used. `of` is the way to the items, like `items__`."""
     young_enough = Q()
     for name in (bucket,) if bucket in age_buckets.NAMES else age_buckets.NAMES:
         after = age_buckets.window(name, as_of=now).after
-        young_enough |= Q(age_bucket=name) if after is None else Q(age_bucket=name, called_in_at__gt=after)
+        there = {f"{of}age_bucket": name} | ({} if after is None else {f"{of}called_in_at__gt": after})
+        young_enough |= Q(**there)
     classes = (classification,) if classification in Classification.values else Classification.values
-    return rows.filter(young_enough, classification__in=classes, sold_at__isnull=True, closed_at__isnull=True)
+    is_open = {f"{of}classification__in": classes, f"{of}sold_at__isnull": True, f"{of}closed_at__isnull": True}
+    return young_enough & Q(**is_open)
 
 
 class Class(admin.SimpleListFilter):
@@ -101,8 +104,7 @@ class ForSaleIn(_State):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
-        there = for_sale(InventoryItem.objects.filter(state=self.value()), now=timezone.now())
-        return queryset.filter(pk__in=there.values("lead"))
+        return queryset.filter(for_sale(now=timezone.now(), of="items__"), items__state=self.value())
 
 
 class Standing(admin.SimpleListFilter):
@@ -118,13 +120,13 @@ class Standing(admin.SimpleListFilter):
                 return queryset
             case "for_sale":
                 asked = request.GET
-                return for_sale(
-                    queryset,
-                    now=timezone.now(),
-                    classification=asked.get("class", ""),
-                    bucket=asked.get("bucket", ""),
+                return queryset.filter(
+                    for_sale(now=timezone.now(), classification=asked.get("class", ""), bucket=asked.get("bucket", ""))
                 )
             case "sold":
                 return queryset.filter(sale__isnull=False)
+            case ClosedBecause.OPTED_OUT | ClosedBecause.ERASED as because:  # whose leads were recalled
+                called_back = Recall.objects.filter(because=because).values("lead")
+                return queryset.filter(closed_because=because, closed_at__isnull=False, lead__in=called_back)
             case because:
                 return queryset.filter(closed_because=because, closed_at__isnull=False)

@@ -285,7 +285,14 @@ class GonePersonAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         form = LookUpForm(request.POST or None)
         found = look_up(form.cleaned_data["who"]) if form.is_valid() else None
-        return self._page(request, "look_up.html", title="Is this number blocked?", form=form, found=found)
+        return self._page(
+            request,
+            "look_up.html",
+            title="Is this number blocked?",
+            form=form,
+            found=found,
+            may_see_leads=signed_in(request).has_perm("marketplace.view_agedlead"),
+        )
 
     def _page(self, request: HttpRequest, name: str, **context: Any) -> TemplateResponse:
         common = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}

@@ -167,7 +167,7 @@ def _claim(runs: Any, *, now: datetime) -> IngestRun | None:
 def earlier(run: IngestRun) -> IngestRun | None:
     """When the very same file was loaded to its end before: that run. Then everything in it will be “already on file”."""
     done = IngestRun.objects.filter(sha256=run.sha256, status=IngestStatus.DONE, dry_run=False)
-    return done.exclude(pk=run.pk).order_by("-finished_at").first()
+    return done.filter(finished_at__lte=run.created_at).exclude(pk=run.pk).order_by("-finished_at").first()
 
 
 def percent_done(run: IngestRun) -> int:
@@ -338,6 +338,8 @@ def _take_in(run: IngestRun, entries: list[_Ready | _Bad], *, now: datetime) -> 
     with transaction.atomic(), connection.cursor() as cursor:
         if not run.dry_run:
             cursor.execute(_LOCK)
+        if not _ours(run).select_for_update(no_key=True).values_list("pk"):
+            raise _LostError
         gone = _gone(cursor, {phone: mark for entry in entries for phone, mark in entry.people.items()})
         on_file = _found(
             cursor, "SELECT natural_key FROM marketplace_agedlead WHERE natural_key = ANY(%s::uuid[])",

@@ -34,16 +34,23 @@ def money(amount: Decimal) -> str:
 def shop_tabs(context: dict[str, Any]) -> dict[str, Any]:
     """The rooms of Buy leads, with how many leads lie in the cart."""
     request = context["request"]
-    here = request.resolver_match.url_name
-    return {
-        "label": "Buy leads",
-        "tabs": [
+    tabs = []
+    for name, label in _ROOMS:
+        url = reverse(f"marketplace:{name}", args=[request.business.slug])
+        tabs.append(
             {
                 "label": label,
-                "url": reverse(f"marketplace:{name}", args=[request.business.slug]),
+                "url": url,
                 "count": cart.leads_in(request) or None if name == "cart" else None,
-                "current": name == here,
+                "current": _is_in(request, name, url),
             }
-            for name, label in _ROOMS
-        ],
-    }
+        )
+    return {"label": "Buy leads", "tabs": tabs}
+
+
+def _is_in(request: Any, name: str, url: str) -> bool:
+    """A room's own page, or one that lies in it: the invoices lie in the account."""
+    here = request.resolver_match.url_name
+    if name == "cart" and here == "checkout":  # shown again when nothing could be bought
+        return True
+    return bool(here == name or (name != "browse" and request.path.startswith(url)))

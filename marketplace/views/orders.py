@@ -27,7 +27,7 @@ from marketplace.models import AgedLead, Purchase, Return, Sale
 from marketplace.services import exports
 from marketplace.services import returns as giving_back
 from marketplace.services.returns import Allowance, SaleNotFound
-from marketplace.views.shop import buyer_of
+from marketplace.views.shop import buyer_of, signature
 from marketplace.wording import say_age, say_place, say_wanted
 from marketplace.writers import NO_TEXTING_CONSENT, WHY_NO_TEXTING
 
@@ -176,7 +176,7 @@ def download(request: PageRequest, purchase: UUID) -> HttpResponse | FileRespons
     try:
         file = exports.ready_or_build(
             business=request.business, profile=ExportProfile(form.cleaned_data["profile"]), purchase=order,
-            by=str(request.user), now=request.now,
+            by=signature(request), now=request.now,
         )  # fmt: skip
     except Refused as reason:
         messages.error(request, str(reason))
@@ -207,7 +207,7 @@ def take_file(request: PageRequest, export: UUID) -> HttpResponse | FileResponse
 def _hand_out(request: PageRequest, file: Any, order: Purchase) -> HttpResponse | FileResponse:
     profile = ExportProfile(file.profile)
     try:
-        content = exports.opened(export=file, by=str(request.user), request_sender=sender(request), now=request.now)
+        content = exports.opened(export=file, by=signature(request), request_sender=sender(request), now=request.now)
     except exports.NotReady as reason:
         messages.error(request, str(reason))
         return redirect("marketplace:export", request.business.slug, file.pk)
@@ -284,7 +284,7 @@ def ask_return(request: PageRequest, sale: UUID) -> HttpResponse:
     try:
         row = giving_back.ask(
             business=request.business, sale_id=sold.pk, reason=ReturnReason(form.cleaned_data["reason"]),
-            note=form.cleaned_data["note"], by=str(request.user), now=request.now,
+            note=form.cleaned_data["note"], by=signature(request), now=request.now,
         )  # fmt: skip
     except SaleNotFound as reason:
         raise BadRequest(str(reason)) from reason

@@ -373,9 +373,10 @@ def checkout(request: PageRequest) -> HttpResponse:
     buyer = buyer_of(request)
     if buyer is None:
         return redirect("marketplace:browse", request.business.slug)
-    by = request.user.get_full_name() or request.user.email
     try:
-        bought = purchases.buy_quote(business=request.business, quote_id=quote.pk, by=by, now=request.now)
+        bought = purchases.buy_quote(
+            business=request.business, quote_id=quote.pk, by=signature(request), now=request.now
+        )
     except Short as short:
         return _cart_page(request, buyer, quote, problem=_shortage(request, quote, short), status=409)
     except CannotBuy as refusal:
@@ -396,6 +397,11 @@ def buyer_of(request: PageRequest) -> Buyer | None:
     if buyer is not None:
         buyer.business = request.business
     return buyer
+
+
+def signature(request: PageRequest) -> str:
+    """Who did it, as it is written down."""
+    return request.user.get_full_name() or request.user.email
 
 
 def _standing(buyer: Buyer) -> Standing | None:

@@ -40,5 +40,5 @@
     tick();
   };
 
-  if (left && Number(left.dataset.secondsLeft) > 0) run();
+  if (left && !left.closest("[hidden]")) run();
 }

@@ -60,6 +60,7 @@ def of_the_catalogue(business: Business, *, now: datetime) -> dict[type, Any]:
 
 def of_the_money(business: Business, *, now: datetime) -> dict[type, Any]:
     """An order out of a quote, invoiced, with a lead that is brought back. Needs the buyer and prices of the catalogue."""
+    Buyer.objects.filter(business=business).update(return_percent=100)
     item = an_item(a_lead(now=now), now=now)
     quote = purchases.quote_items(business=business, item_ids=[item.pk], now=now)
     bought = purchases.buy_quote(business=business, quote_id=quote.pk, by="Alice Ames", now=now)

@@ -317,7 +317,7 @@ def test_a_refusal_leaves_the_key_free(shop, program):
     """After new stock, or a top-up, the very same request goes through; after that it is repeated."""
     refused(program.post("/purchases/by-criteria", order(2), key="order-1"), 409)
     items(2)
-    books.set_terms(business=shop, terms=Terms.PREPAID, credit_limit=0, actor=None, now=NOW)
+    books.set_terms(business=shop, terms=Terms.PREPAID, credit_limit=Decimal(0), actor=None, now=NOW)
     poor = program.said("/purchases/by-criteria", order(2), key="order-1")
     assert poor["errors"] == ["This order costs $16.00 and $0.00 can be spent. Top up $16.00 or order less."]
     assert (written()["Purchase"], written()["IdempotencyKey"]) == (0, 0)
@@ -590,7 +590,7 @@ def test_the_account_says_what_can_be_spent_and_returned(shop, program):
             "sentence": "A lead can be returned within 10 days, up to 30% of the leads of 30 days: 3 more now (0 of 3 used).",
         },
     }  # fmt: skip
-    books.set_terms(business=shop, terms=Terms.PREPAID, credit_limit=100, actor=None, now=NOW)
+    books.set_terms(business=shop, terms=Terms.PREPAID, credit_limit=Decimal(100), actor=None, now=NOW)
     assert program.said("/account") == account | {"terms": "prepaid", "credit_limit": "100.00", "spendable": "20.00"}
 
 
