@@ -230,6 +230,8 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = not _collected or TESTING
 MEDIA_ROOT = DATA_DIR / "media"
+FILE_UPLOAD_TEMP_DIR = MEDIA_ROOT / "incoming"  # on the same disk, so keeping a large upload is a rename
+FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_PERMISSIONS = 0o600  # lead files and buyers' exports are nobody else's
 
 # --- Background work -----------------------------------------------------------------------------------------------

@@ -74,6 +74,12 @@ def take(base: str, passwords: dict[str, str]) -> None:
         sign_in(staff, f"{base}/admin/login/", "staff@frontdesk.example", passwords)
         staff.wait_for_timeout(500)
         picture(staff, "admin")
+        staff.goto(f"{base}/admin/marketplace/stock/")
+        picture(staff, "shelf")
+        buyer = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        sign_in(buyer, f"{base}/accounts/login/", "owner@harbor.example", passwords)
+        buyer.goto(f"{base}/app/harbor/buy/")
+        picture(buyer, "buy-leads")
         browser.close()
 
 

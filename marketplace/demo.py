@@ -22,7 +22,7 @@ from marketplace.allocation import Criterion
 from marketplace.columns import SOURCE
 from marketplace.enums import BuyerStatus, ExportProfile, GoneBecause, ReturnReason, Terms
 from marketplace.models import Buyer, Return, Sale
-from marketplace.services import books, exports, ingest, inventory, invoices, prices, purchases, recalls, returns
+from marketplace.services import books, exports, ingest, inventory, invoices, landing, prices, purchases, recalls, returns
 from marketplace.services.purchases import Short
 
 BUYER: Final = "harbor"  # its owner can log in
@@ -100,7 +100,7 @@ def seed(*, now: datetime, staff: User | None) -> Business | None:
         books.set_terms(business=summit, terms=Terms.PREPAID, credit_limit=Decimal(50), actor=staff, now=began)
         books.top_up(business=summit, amount=Decimal(750), reference="wire 4471", actor=staff, now=began)
     for day in range(47, 0, -1):
-        moment = now - timedelta(days=day, hours=2)
+        moment = (now - timedelta(days=day)).replace(hour=16, minute=(day * 17) % 60)  # a working day, in either zone
         inventory.roll_over(now=moment)
         for buyer, orders in ((harbor, _HARBOR), (summit, _SUMMIT)):
             if day in orders:
@@ -207,6 +207,7 @@ def _buy(business: Business, criteria: tuple[Criterion, ...], *, now: datetime) 
             now=now,
         )
         exports.opened(export=export, by=business.owner_name, request_sender="", now=now).close()
+    landing.land_due(now=now)
 
 
 def _give_back(business: Business, *, staff: User | None, now: datetime) -> None:

@@ -59,7 +59,7 @@ def gaps(periods: Sequence[Period]) -> list[Gap]:
     """The stretches without a price after the first period begins. The periods do not overlap."""
     found = []
     ordered = sorted(periods, key=lambda period: period.since)
-    for this, following in zip(ordered, [*ordered[1:], None], strict=True):
+    for this, following in zip(ordered, [*ordered[1:], None], strict=False):  # none of nothing
         if this.until is not None and (following is None or this.until < following.since):
             found.append(Gap(this.until, following.since if following else None))
     return found

@@ -40,9 +40,11 @@ _LONGEST_AT: Final = {_STATE: LONGEST_PLACE, _COUNTY: LONGEST_PLACE}
 
 _BLOCK: Final = 1 << 18  # bytes read at a time
 _LONGEST_LINE: Final = 1_000_000  # bytes; a file without line ends must not fill the memory
+_MOST_COLUMNS: Final = 1_000
 _SHOWN: Final = 60  # characters of a value in a sentence
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _BETWEEN: Final = "\x1f"  # values joined for a look at all of them at once
+_QUOTED: Final = f"{_BETWEEN}'"
 _DAWN: Final = 1900  # years before it are typing errors: 0025 for 2025
 
 _WRITTEN_DATE: Final = re.compile(r"([0-9]{2})-([0-9]{2})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
@@ -168,7 +170,7 @@ class LeadFile:
             raise FileRefused(IS_A_WORKBOOK)
         if _UNSTORABLE.search(written):
             raise FileRefused(NOT_UTF8)
-        if torn or not any(headings):
+        if torn or not any(headings) or len(headings) > _MOST_COLUMNS:
             raise FileRefused(EMPTY)
         missing = [heading for heading in columns.REQUIRED if heading not in headings]
         if missing:
@@ -306,7 +308,7 @@ def _needs_a_closer_look(values: Sequence[str]) -> bool:
         or len(values[_STATE]) > LONGEST_PLACE
         or len(values[_COUNTY]) > LONGEST_PLACE
         or "\0" in joined
-        or f"{_BETWEEN}'" in joined
+        or _QUOTED in joined
         or joined[0] == "'"
         or not joined.isascii()
     )

@@ -166,7 +166,7 @@ WITH sold AS (
 )
 SELECT GROUPING(step), GROUPING(classification), GROUPING(state), GROUPING(business_id), GROUPING(source),
  step, classification, age_bucket, state, business_id, source,
- count(*) FILTER (WHERE NOT is_replacement), coalesce(sum(price), 0), count(*) FILTER (WHERE is_replacement),
+ count(*) FILTER (WHERE NOT is_replacement), coalesce(sum(price), 0.00), count(*) FILTER (WHERE is_replacement),
  count(*) FILTER (WHERE came_back)
 FROM sold GROUP BY GROUPING SETS ((), (step), (classification, age_bucket), (state), (business_id), (source))
 """
@@ -185,7 +185,7 @@ WITH credited AS (
  JOIN marketplace_agedlead l ON l.id = s.lead_id
 )
 SELECT GROUPING(step), GROUPING(classification), GROUPING(state), GROUPING(business_id), GROUPING(source),
- step, classification, age_bucket, state, business_id, source, coalesce(sum(amount), 0)
+ step, classification, age_bucket, state, business_id, source, coalesce(sum(amount), 0.00)
 FROM credited GROUP BY GROUPING SETS ((), (step), (classification, age_bucket), (state), (business_id), (source))
 """
 

@@ -24,6 +24,9 @@ from crm.admin.lists import REACH, capped, midnight, since
 from crm.admin.talk import STUCK_AFTER
 from crm.enums import BusinessStatus, Direction, MessageStatus, SecurityEventKind
 from crm.models import AuditEvent, Business, Conversation, Heartbeat, LlmUsage, Message, SecurityEvent, Task
+from marketplace.enums import BuyerStatus, IngestStatus, ReturnStatus
+from marketplace.models import Buyer, IngestRun, RecallNotice, Return
+from marketplace.tasks import BOOKS
 from telephony.models import CarrierSwitches
 
 ALIVE: Final = timedelta(minutes=1)  # the worker signs every 15 seconds
@@ -66,6 +69,7 @@ class Today:
     numbers: list[Tile]
     waiting: list[Tile]
     outbox: list[Tile]
+    marketplace: list[Tile]
     failures: list[Line]
     security: list[Line]
     machines: list[Machine]
@@ -74,7 +78,12 @@ class Today:
     @property
     def rows(self) -> list[tuple[str, list[Tile]]]:
         """The tiles under their headings, as they stand on the page."""
-        return [("Today", self.numbers), ("Waiting for a person", self.waiting), ("Outbox", self.outbox)]
+        return [
+            ("Today", self.numbers),
+            ("Waiting for a person", self.waiting),
+            ("Outbox", self.outbox),
+            ("Lead marketplace", self.marketplace),
+        ]
 
 
 def look(*, now: datetime) -> Today:
@@ -114,9 +123,10 @@ def look(*, now: datetime) -> Today:
                 tone="danger" if failed else "",
             ),
         ],
+        marketplace=_marketplace(now),
         failures=failures,
         security=_security(now),
-        machines=[_worker(now), _postgres(), _redis(), _carrier(), _language_model(began)],
+        machines=[_worker(now), _postgres(), _redis(), _carrier(), _language_model(began), _books(now)],
         changes=list(AuditEvent.objects.select_related("business")[:8]),
     )
 
@@ -145,6 +155,31 @@ def _numbers(began: datetime) -> list[Tile]:
             list_url(Message, direction__exact="outbound", when="today"),
         ),
         _tile("Booked", booked, list_url(Appointment, state="booked", when="today")),
+    ]
+
+
+def _marketplace(now: datetime) -> list[Tile]:
+    return [
+        _tile(
+            "Returns to decide", Return.objects.filter(status=ReturnStatus.REQUESTED), list_url(Return), tone="warning"
+        ),
+        _tile(
+            "Buyers to approve",
+            Buyer.objects.filter(status=BuyerStatus.PENDING, email_verified_at__isnull=False),
+            list_url(Buyer, status__exact="pending"),
+            tone="warning",
+        ),
+        _tile(
+            "Files being read",
+            IngestRun.objects.filter(status__in=[IngestStatus.WAITING, IngestStatus.RUNNING]),
+            list_url(IngestRun, state="unfinished"),
+        ),
+        _tile(
+            "Recalls unheard for three days",
+            RecallNotice.objects.filter(acknowledged_at__isnull=True, created_at__lt=now - 3 * DAY),
+            list_url(RecallNotice, heard="late"),
+            tone="warning",
+        ),
     ]
 
 
@@ -218,6 +253,16 @@ def _redis() -> Machine:
     except RedisError:
         return Machine("Redis", "Away. Texts still leave, found by the next look instead of at once.", "danger")
     return Machine("Redis", f"Answers, {_where('REDIS_URL')}", "success")
+
+
+def _books(now: datetime) -> Machine:
+    """The nightly check: money, stock, and nobody on the shelf who is gone."""
+    checked = Heartbeat.objects.filter(name=BOOKS).first()
+    if checked is None:
+        return Machine("Books", "Not added up yet; the worker does it every night.", "warning")
+    if checked.detail:
+        return Machine("Books", checked.detail, "danger")
+    return Machine("Books", f"Balanced, checked {timesince(checked.at, now, depth=1)} ago", "success")
 
 
 def _where(variable: str) -> str:

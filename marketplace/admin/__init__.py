@@ -1,4 +1,4 @@
-"""The marketplace in the staff console, one module per room. A module is named here as soon as its file stands."""
+"""The marketplace in the staff console, one module per room."""
 
 from marketplace.admin import buyers, catalogue, ingest, money, orders, people, prices, shelf
 

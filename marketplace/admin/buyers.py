@@ -47,7 +47,8 @@ class AmountForm(forms.Form):
         min_value=CENT, max_value=books.LARGEST, decimal_places=2, max_digits=12, help_text="US dollars."
     )
     reference = forms.CharField(
-        max_length=80, help_text="As the bank gives it. The same reference is booked once, so a second click does nothing."
+        max_length=80,
+        help_text="As the bank gives it. The same reference is booked once, so a second click does nothing.",
     )
 
     def change(self, buyer: Buyer) -> Decimal:
@@ -142,7 +143,11 @@ MOVEMENTS: Final = {
         "Adjustment", AdjustmentForm, "Book the adjustment", "Goodwill or a correction.", has_reference=False
     ),
     "terms": Movement(
-        "Terms", TermsForm, "Set these terms", "How they pay, and how far a wallet may go below zero.", has_reference=False
+        "Terms",
+        TermsForm,
+        "Set these terms",
+        "How they pay, and how far a wallet may go below zero.",
+        has_reference=False,
     ),
 }
 
@@ -169,6 +174,7 @@ class BuyerAdmin(StaffAdmin):
     """Whoever may buy leads. Only how much they may return is edited here as a field; all else is done by its verb."""
 
     form = BuyerForm
+    nothing_yet = "Nobody has asked to buy leads yet."
     list_display = ("__str__", "standing", "terms", "shown_balance", "bought", "returned", "email", "approved_at")
     list_select_related = ("business",)
     list_filter = (OfBusiness, "status", "terms")
@@ -401,7 +407,10 @@ class BuyerAdmin(StaffAdmin):
                 invoice = invoices.issue(business=buyer.business, until=now, now=now)
                 if invoice is not None:
                     self.trace(
-                        request, buyer, action="invoice issued", changes={"invoice": ["", f"{invoice}, {invoice.total}"]}
+                        request,
+                        buyer,
+                        action="invoice issued",
+                        changes={"invoice": ["", f"{invoice}, {invoice.total}"]},
                     )
             if invoice is None:
                 self.message_user(request, f"{buyer}: there is nothing to invoice.", "warning")
@@ -433,6 +442,7 @@ class BuyerAdmin(StaffAdmin):
             "buyer": buyer,
             "buyer_url": self.url_of(buyer),
             "movement": movement,
+            "moves_money": what != "terms",
             "form": form,
             "sentence": _sentence(what, buyer, form) if after is not None else "",
             "before": say_money(buyer.balance),
@@ -462,7 +472,9 @@ class BuyerAdmin(StaffAdmin):
             form.add_error(None, str(reason))
             return None
         buyer.refresh_from_db(fields=["balance"])
-        self.message_user(request, f"{_sentence(what, buyer, form)} The balance is {say_money(buyer.balance)}.", "success")
+        self.message_user(
+            request, f"{_sentence(what, buyer, form)} The balance is {say_money(buyer.balance)}.", "success"
+        )
         return HttpResponseRedirect(self.url_of(buyer))
 
 
@@ -492,7 +504,9 @@ def _money_tiles(buyer: Buyer, owed: accounts.Open) -> list[dict[str, str]]:
         {
             "label": "Open invoices",
             "value": say_money(owed.total),
-            "sentence": f"{owed.count:,} {say_noun(owed.count, 'invoice', 'invoices')}. {late}" if owed.count else "None",
+            "sentence": f"{owed.count:,} {say_noun(owed.count, 'invoice', 'invoices')}. {late}"
+            if owed.count
+            else "None",
             "tone": "danger" if owed.overdue else "",
         },
     ]

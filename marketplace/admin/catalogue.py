@@ -131,6 +131,7 @@ class Cell:
 
 @admin.register(AgedLead)
 class AgedLeadAdmin(_Withdrawing):
+    nothing_yet = "There are no leads yet. They come in with files."
     list_display = ("name", "classification", "place", "age", "called_in_at", "came_with", "created_at")
     list_select_related = ("run",)
     list_filter = (Class, AgeNow, ForSaleIn, made_lately("created_at"))
@@ -271,6 +272,7 @@ def _as_it_came(lead: AgedLead) -> list[Cell]:
 class InventoryItemAdmin(_Withdrawing):
     """A lead in one bucket. Rows that a filter narrows to one class and age for sale come as they are sold: oldest first."""
 
+    nothing_yet = "Nothing has stood on the shelf yet."
     column = "closed_because"
     list_display = ("place", "classification", "age_bucket", "age", "status", "the_lead")
     list_select_related = ("lead",)
@@ -327,11 +329,13 @@ class InventoryItemAdmin(_Withdrawing):
         return link(item.lead, "Its lead")
 
     @admin.display(description="price")
-    def price(self, item: InventoryItem) -> str:
+    def price(self, item: InventoryItem) -> SafeString | str:
         """What it was sold for, or what it costs now."""
         if item.sold_at is not None:
             sale = Sale.objects.select_related("business", "purchase").filter(item=item).first()
-            return f"Sold to {sale.business} for {say_money(sale.price)} ({sale.purchase})" if sale else "–"
+            if sale is None:
+                return "–"
+            return format_html("Sold to {} for {} ({})", sale.business, say_money(sale.price), link(sale.purchase))
         if item.closed_at is not None:
             return "–"
         rule = queries.rules_in_force(now=timezone.now()).get((item.classification, item.age_bucket))

@@ -42,7 +42,9 @@ class Label:
         return cls(x, y, text, "end" if x + room > 100 else "start", room)
 
     def covers(self, other: Label) -> bool:
-        return abs(self.y - other.y) < _LINE and self.left < other.left + other.room and other.left < self.left + self.room
+        return (
+            abs(self.y - other.y) < _LINE and self.left < other.left + other.room and other.left < self.left + self.room
+        )
 
     @property
     def left(self) -> float:
@@ -106,7 +108,9 @@ def steps(periods: Sequence[Period], *, now: datetime) -> Steps:
         lines.append(Line(x, y, across(this.until), y, is_planned))
     holds = next((period for period in ordered if period.holds_at(now)), None)
     # What holds now and what is to come is said before what was.
-    by_weight = sorted(ordered, key=lambda period: (period is not holds, period.since <= now, -period.since.timestamp()))
+    by_weight = sorted(
+        ordered, key=lambda period: (period is not holds, period.since <= now, -period.since.timestamp())
+    )
     return Steps(
         lines=lines,
         labels=_that_fit(
@@ -147,7 +151,9 @@ def bars(values: Sequence[tuple[str, Decimal, str]]) -> Bars:
     return Bars(
         bars=drawn,
         top=Label.at(drawn[highest].x, drawn[highest].y - 7, f"${top:,}", room=_ROOM_FOR_A_PRICE) if top > 0 else None,
-        days=_that_fit([Label.at(drawn[place].x, FLOOR + 18, values[place][0], room=_ROOM_FOR_A_PRICE)] for place in named),
+        days=_that_fit(
+            [Label.at(drawn[place].x, FLOOR + 18, values[place][0], room=_ROOM_FOR_A_PRICE)] for place in named
+        ),
     )
 
 

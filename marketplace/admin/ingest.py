@@ -98,8 +98,22 @@ class Problem:
     cells: list[tuple[str, str]]
 
 
+class State(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        return [("unfinished", "Waiting or being read"), *IngestStatus.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[IngestRun]) -> QuerySet[IngestRun]:
+        if self.value() == "unfinished":
+            return queryset.filter(status__in=UNFINISHED)
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
 @admin.register(IngestRun)
 class IngestRunAdmin(ReadOnlyAdmin):
+    nothing_yet = "No file has been loaded yet."
     list_display = (
         "name",
         "standing",
@@ -110,7 +124,7 @@ class IngestRunAdmin(ReadOnlyAdmin):
         "started_by",
     )
     list_select_related = ("started_by",)
-    list_filter = ("status", "dry_run", made_lately("created_at"))
+    list_filter = (State, "dry_run", made_lately("created_at"))
     search_fields = ("name",)
     search_help_text = "The name of the file, whole, or an id."
     actions = ("stop",)

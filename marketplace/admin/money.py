@@ -39,6 +39,7 @@ _HAS_A_PAGE: Final = ("purchase", "return", "invoice")  # what an entry can be a
 class JournalEntryAdmin(ReadOnlyAdmin):
     """What was booked, with its lines. Nothing here is ever changed; a mistake is put right by another entry."""
 
+    nothing_yet = "Nothing has been booked yet."
     list_display = ("at", "kind", "text", "buyer_gets", "business", "actor")
     list_display_links = ("text",)
     list_select_related = ("business", "actor")
@@ -99,6 +100,7 @@ class JournalEntryAdmin(ReadOnlyAdmin):
 
 @admin.register(JournalLine)
 class JournalLineAdmin(ReadOnlyAdmin):
+    nothing_yet = "Nothing has been booked yet."
     list_display = ("entry", "account", "gains", "business")
     list_select_related = ("entry", "business")
     list_filter = (OfBusiness, "account")
@@ -142,6 +144,7 @@ class Paid(admin.SimpleListFilter):
 
 @admin.register(Invoice)
 class InvoiceAdmin(ReadOnlyAdmin):
+    nothing_yet = "No invoice has been issued yet. They are issued when a month has ended, or on a buyer's page."
     list_display = ("__str__", "business", "issued_at", "due_on", "shown_total", "state", "its_files")
     list_select_related = ("business",)
     list_filter = (OfBusiness, Paid)

@@ -34,6 +34,7 @@ LINES: Final = 100  # of a quote on its page
 
 @admin.register(Purchase)
 class PurchaseAdmin(ReadOnlyAdmin):
+    nothing_yet = "Nobody has bought leads yet."
     list_display = ("__str__", "business", "quantity", "replaced", "shown_total", "bought_by", "created_at")
     list_select_related = ("business",)
     list_filter = (OfBusiness, made_lately("created_at"))
@@ -68,11 +69,14 @@ class PurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="its leads")
     def its_sales(self, purchase: Purchase) -> SafeString:
-        return format_html('<a href="{}">Every lead of {}</a>', list_url(Sale, purchase__id__exact=purchase.pk), purchase)
+        return format_html(
+            '<a href="{}">Every lead of {}</a>', list_url(Sale, purchase__id__exact=purchase.pk), purchase
+        )
 
 
 @admin.register(Sale)
 class SaleAdmin(SalesReport, ReadOnlyAdmin):
+    nothing_yet = "No lead has been sold yet."
     list_display = ("sold_at", "kind", "shown_price", "purchase", "business", "lead")
     list_select_related = ("purchase", "business", "lead")
     list_filter = (OfBusiness, "classification", "age_bucket", made_lately("sold_at"))
@@ -126,6 +130,7 @@ class SaleAdmin(SalesReport, ReadOnlyAdmin):
 
 @admin.register(Quote)
 class QuoteAdmin(ReadOnlyAdmin):
+    nothing_yet = "Nobody has asked for a quote yet."
     list_display = ("created_at", "business", "kind", "total_items", "shown_subtotal", "state")
     list_select_related = ("business",)
     list_filter = (OfBusiness, "kind", made_lately("created_at"))
@@ -200,6 +205,7 @@ def shows_waiting(request: HttpRequest) -> bool:
 
 @admin.register(Return)
 class ReturnAdmin(ReadOnlyAdmin):
+    nothing_yet = "No return waits for a decision."
     list_display = ("requested_at", "business", "lead_kind", "reason", "speaks", "standing", "decided_by")
     list_filter = (Decided, OfBusiness, "reason", made_lately("requested_at"))
     search_fields = ("purchase",)
@@ -309,7 +315,14 @@ class ReturnAdmin(ReadOnlyAdmin):
         )
 
     def _decide(
-        self, request: HttpRequest, queryset: QuerySet[Return], verb: Any, *, question: str, button: str, explanation: str
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Return],
+        verb: Any,
+        *,
+        question: str,
+        button: str,
+        explanation: str,
     ) -> HttpResponse | None:
         chosen = queryset.order_by("requested_at", "pk")
         form = DecisionForm(request.POST if self.confirmed(request) else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django import forms
@@ -43,6 +43,7 @@ from marketplace.models import (
 from marketplace.services import known, recalls, webhooks
 
 SHOWN: Final = 20  # leads of one person
+LATE: Final = timedelta(days=3)  # after it was told, a recall should have been heard
 LARGEST_LIST: Final = 20_000_000  # bytes; about 300,000 hashes, a minute of work
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 WHAT_IT_MEANS: Final = {
@@ -202,6 +203,7 @@ private = method_decorator(sensitive_post_parameters("phone", "who"))  # nor int
 class GonePersonAdmin(ReadOnlyAdmin):
     """Kept by marks alone, so there is no number to show; a number that is typed finds its rows."""
 
+    nothing_yet = "Nobody is blocked yet: no opt-outs, no erasures."
     list_display = ("at", "because", "told_by")
     list_display_links = ("at",)
     list_filter = ("because",)
@@ -318,6 +320,7 @@ def look_up(who: str) -> Found:
 class RecallAdmin(ReadOnlyAdmin):
     """Leads that were called back, once per reason."""
 
+    nothing_yet = "No lead has been called back yet."
     list_display = ("at", "because", "the_lead", "told", "unheard")
     list_display_links = ("at",)
     list_select_related = ("lead",)
@@ -359,18 +362,24 @@ class Heard(admin.SimpleListFilter):
     parameter_name = "heard"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
-        return [("no", "Not confirmed yet"), ("yes", "Confirmed")]
+        return [("no", "Not confirmed yet"), ("late", "Not confirmed for three days"), ("yes", "Confirmed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RecallNotice]) -> QuerySet[RecallNotice]:
-        if self.value() is None:
-            return queryset
-        return queryset.filter(acknowledged_at__isnull=self.value() == "no")
+        match self.value():
+            case "no":
+                return queryset.filter(acknowledged_at__isnull=True)
+            case "late":
+                return queryset.filter(acknowledged_at__isnull=True, created_at__lt=timezone.now() - LATE)
+            case "yes":
+                return queryset.filter(acknowledged_at__isnull=False)
+        return queryset
 
 
 @admin.register(RecallNotice)
 class RecallNoticeAdmin(ReadOnlyAdmin):
     """What each buyer was told about each lead they have, and whether they said that they heard."""
 
+    nothing_yet = "No buyer had to be told of a recall yet."
     list_display = ("created_at", "business", "why", "the_lead", "acknowledged_at", "acknowledged_by")
     list_display_links = ("created_at",)
     list_select_related = ("business", "recall", "recall__lead")
@@ -406,9 +415,9 @@ class RecallNoticeAdmin(ReadOnlyAdmin):
         return link(notice.recall.lead)
 
     @admin.display(description="sale")
-    def the_sale(self, notice: RecallNotice) -> str:
+    def the_sale(self, notice: RecallNotice) -> SafeString:
         sale = Sale.objects.select_related("purchase").get(pk=notice.sale_id)
-        return f"{sale} ({sale.purchase}), {notice.sale_id}"
+        return format_html("{} in {}, {}", str(sale), link(sale.purchase), sale.pk)
 
     @admin.display(description="messages to their system")
     def messages_sent(self, notice: RecallNotice) -> SafeString | str:
@@ -426,6 +435,7 @@ def _buyers_of(sale_id: Any) -> QuerySet[Any]:
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    nothing_yet = "No message was sent yet. Buyers name an address for them on their own pages."
     list_display = ("created_at", "business", "event", "standing", "attempts", "next_try", "delivered_at")
     list_display_links = ("created_at",)
     list_select_related = ("business",)

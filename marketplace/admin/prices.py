@@ -21,7 +21,7 @@ from import_export.admin import ImportExportMixin
 from import_export.forms import ConfirmImportForm, ImportForm
 from import_export.results import Result
 
-from crm.admin.base import ReadOnlyAdmin, list_url, signed_in
+from crm.admin.base import ReadOnlyAdmin, signed_in
 from crm.admin.files import ForAnHour
 from crm.resources import UnreadableFile
 from crm.services import Refused, audit
@@ -208,7 +208,9 @@ class PriceForm(forms.Form):
         price, said = self.cleaned_data["price"], []
         if self.before:
             change = price - self.before
-            said.append(f"{'Up' if change > 0 else 'Down'} {say_share(int(abs(change) * 100), int(self.before * 100))}.")
+            said.append(
+                f"{'Up' if change > 0 else 'Down'} {say_share(int(abs(change) * 100), int(self.before * 100))}."
+            )
         following = self.kind.next_after(self.begins)
         if following is not None:
             moment = say_moment(following.effective_from, now=self.kind.now)
@@ -337,7 +339,9 @@ class PriceFiles(ImportExportMixin):
 
     def add_success_message(self, result: Result, request: HttpRequest) -> None:
         self.message_user(
-            request, f"Imported: {_prices(result.totals['new'])} set, {result.totals['skip']:,} as they were.", "success"
+            request,
+            f"Imported: {_prices(result.totals['new'])} set, {result.totals['skip']:,} as they were.",
+            "success",
         )
 
     def _back_to_upload(self, request: HttpRequest, sentence: str) -> HttpResponse:
@@ -370,6 +374,8 @@ class PricingRuleAdmin(PriceFiles, ReadOnlyAdmin):
     list_display = ("kind", "price_set", "state", "effective_from", "effective_to", "notes", "created_by")
     list_select_related = ("created_by",)
     list_filter = (InForce, "classification", "age_bucket")
+    nothing_yet = "Nobody has set a price yet."
+    change_list_template = "admin/marketplace/change_list.html"
     import_export_change_list_template = "admin/marketplace/prices.html"
     fields = (
         "kind",
@@ -490,9 +496,6 @@ class PricingRuleAdmin(PriceFiles, ReadOnlyAdmin):
             "history": rules[::-1],
             "chart": charts.steps(_periods(rules), now=kind.now) if rules else None,
             "floor": charts.FLOOR,
-            "list_url": list_url(
-                PricingRule, classification__exact=kind.classification, age_bucket__exact=kind.bucket
-            ),
         }
 
     # --- Planned ---

@@ -120,9 +120,7 @@ class SalesReport:
             for line in report.lines[by]:
                 writer.writerow(_row(period.step if by == By.TIME else by.value, line.name, line.figures))
         name = f"sales-{period.first}-{period.last}.csv"
-        audit(
-            business=None, actor=signed_in(request), action="sales report exported", target=name, now=timezone.now()
-        )
+        audit(business=None, actor=signed_in(request), action="sales report exported", target=name, now=timezone.now())
         return HttpResponse(
             "\ufeff" + text.getvalue(),
             content_type="text/csv; charset=utf-8",

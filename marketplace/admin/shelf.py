@@ -179,7 +179,7 @@ class ShelfAdmin(ReadOnlyAdmin):
         audited = {"business": None, "actor": actor, "target": "the shelf", "now": now}
         try:
             with transaction.atomic():
-                _hurry()
+                _hurry(PATIENCE)
                 rolled = inventory.roll_over(now=now)
                 changes = {"put on the shelf": rolled.created, "closed": rolled.closed}
                 audit(action="rolled over", changes=changes, **audited)  # type: ignore[arg-type]
@@ -227,7 +227,7 @@ class ShelfAdmin(ReadOnlyAdmin):
         return None if request.method == "POST" else HttpResponseNotAllowed(["POST"])
 
 
-def _hurry(milliseconds: int = PATIENCE) -> None:
+def _hurry(milliseconds: int) -> None:
     """Until the end of the transaction no statement may take longer."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])

@@ -175,6 +175,12 @@ class InventoryItem(models.Model):
                 condition=Q(sold_at__isnull=True, closed_at__isnull=True),
                 name="item_for_sale_in_county",
             ),
+            # used by the staff console: closed for another reason than age, which are few
+            models.Index(
+                fields=["closed_because"],
+                condition=Q(closed_because__in=["opted_out", "erased", "withdrawn"]),
+                name="item_closed_early",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -196,7 +202,7 @@ class Stock(models.Model):
     available = models.IntegerField()
 
     class Meta:
-        verbose_name_plural = "stock"
+        verbose_name_plural = "the shelf"
         indexes = [
             # used by every count of what is for sale
             models.Index(fields=["classification", "age_bucket", "state", "county"], name="stock_cell")

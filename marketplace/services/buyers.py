@@ -11,7 +11,7 @@ for again and one that is sent twice does no harm.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -128,13 +128,14 @@ def check_password(password: str, *, company: str, contact_name: str, email: str
     """Raises ValidationError with everything that is wrong with it."""
     problems: list[ValidationError] = []
     alike = UserAttributeSimilarityValidator(user_attributes=["name"])
-    for check in (
-        lambda: validate_password(password, user=User(email=email)),
-        lambda: alike.validate(password, User(name=contact_name)),
-        lambda: alike.validate(password, User(name=company)),
-    ):
+    checks: list[tuple[Callable[[str, User], None], User]] = [
+        (validate_password, User(email=email)),
+        (alike.validate, User(name=contact_name)),
+        (alike.validate, User(name=company)),
+    ]
+    for check, person in checks:
         try:
-            check()
+            check(password, person)
         except ValidationError as error:
             problems += error.error_list
     if problems:

@@ -62,6 +62,8 @@ def buyer_page(*, write: bool = False, act: bool = False, manage: bool = False) 
         @functools.wraps(view)
         def page(request: BuyerRequest, **kwargs: Any) -> HttpResponseBase:
             buyer = Buyer.objects.filter(business=request.business).first()
+            if buyer is None and kwargs:  # about something of theirs, and they have nothing
+                raise Http404
             if buyer is None:
                 return redirect("marketplace:ask", request.business.slug)
             buyer.business = request.business
@@ -208,7 +210,8 @@ def change(request: BuyerRequest) -> HttpResponse:
         )
         messages.success(request, "Saved.")
         if changed.email != request.buyer.email:
-            messages.warning(request, f"Open the link we sent to {changed.email}. You can buy again after that.")
+            then = " You can buy again after that." if changed.approved_at else ""
+            messages.warning(request, f"Open the link we sent to {changed.email}.{then}")
         return redirect("marketplace:account", request.business.slug)
     return render(request, "marketplace/account/settings.html", {"form": form}, status=422 if form.errors else 200)
 

@@ -68,7 +68,7 @@ def browse(request: PageRequest) -> HttpResponse:
 @require_safe
 @business_page("buy")
 def counts(request: PageRequest) -> HttpResponse:
-    """The parts of the page that change with the filters; the browser's address follows them."""
+    """The parts of the page that change with the filters. The browser's address follows them, and Back leaves the page."""
     here = reverse("marketplace:browse", args=[request.business.slug])
     buyer = buyer_of(request)
     if buyer is None or not request.htmx:
@@ -78,7 +78,7 @@ def counts(request: PageRequest) -> HttpResponse:
     # The list of counties is left alone while it is the right one: somebody may be in the middle of it.
     context["new_counties"] = request.GET.get("shown", "") != context["shown"]
     response = render(request, "marketplace/counts.html", context)
-    response["HX-Push-Url"] = context["choice"].address(here)
+    response["HX-Replace-Url"] = context["choice"].address(here)
     return response
 
 

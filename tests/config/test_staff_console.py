@@ -44,6 +44,7 @@ from crm.security import seal, unseal
 from crm.services import add_member, add_number, add_task, merge_customers, receive_text
 from crm.timeline import note
 from leads.models import Lead, Proposal
+from marketplace.tasks import check_everything
 from telephony.models import CarrierSwitches, InboundEvent, SimulatedText, TwilioAccount
 from tests.console import add_of, choose, confirm, errors_of, list_of, page_of, told
 from tests.marketplace import console_rows
@@ -459,6 +460,10 @@ def test_the_front_page_counts_today_and_links_every_number(console, cast):
         "Due now": "1",
         "Stuck": "1",
         "Failed or not known": "2",
+        "Returns to decide": "2",
+        "Buyers to approve": "0",
+        "Files being read": "0",
+        "Recalls unheard for three days": "0",
     }
     shown = console.get("/admin/").context["today"]
     assert [(line.text, line.count) for line in shown.failures] == [
@@ -477,7 +482,7 @@ def test_the_front_page_takes_the_same_few_queries_however_much_there_is(console
     one = queries(console, "/admin/")
     fill(cast, 1, 3)
     assert queries(console, "/admin/") == one
-    assert one <= 18
+    assert one <= 24
 
 
 def test_a_number_beyond_what_is_counted_is_not_a_lie(cast, monkeypatch):
@@ -490,6 +495,15 @@ def test_a_number_beyond_what_is_counted_is_not_a_lie(cast, monkeypatch):
 def machine(name: str, now: datetime) -> tuple[str, str]:
     found = next(machine for machine in today.look(now=now).machines if machine.name == name)
     return found.state, found.tone
+
+
+def test_the_books_are_balanced_or_say_what_is_wrong(cast):
+    now = timezone.now()
+    assert machine("Books", now) == ("Not added up yet; the worker does it every night.", "warning")
+    check_everything()
+    assert machine("Books", now + timedelta(hours=5, minutes=1)) == ("Balanced, checked 5\xa0hours ago", "success")
+    Heartbeat.objects.filter(name="marketplace.books").update(detail="alice: the balance is $1.00, …")
+    assert machine("Books", now) == ("alice: the balance is $1.00, …", "danger")
 
 
 def test_the_worker_is_alive_or_was_seen_last_or_never(cast):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 
@@ -21,14 +20,7 @@ from marketplace.models import Buyer, JournalEntry, JournalLine
 from marketplace.services import books, purchases
 from tests.crowd import all_at_once
 from tests.marketplace.stock import a_buyer, items, start_prices
-
-
-@contextmanager
-def undone():
-    """What happens inside is looked at and then forgotten."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
+from tests.marketplace.undoing import undone
 
 
 @pytest.fixture
@@ -118,7 +110,9 @@ def test_an_adjustment_needs_a_reason_and_respects_the_credit_limit(shop, now):
 
 def test_terms_wait_until_what_is_owed_fits(shop, now):
     books.adjust(business=shop, amount=Decimal("-30.00"), text="Leads by mail", actor=None, now=now)
-    with pytest.raises(Refused, match=r"owes \$30.00. Record their payment first, or set a credit limit of at least that."):
+    with pytest.raises(
+        Refused, match=r"owes \$30.00. Record their payment first, or set a credit limit of at least that."
+    ):
         books.set_terms(business=shop, terms=Terms.PREPAID, credit_limit=Decimal("29.99"), actor=None, now=now)
     for limit, sentence in (
         ("-1", "A credit limit cannot be below zero."),
@@ -152,9 +146,7 @@ def test_a_business_that_is_no_buyer_is_told_so_by_every_verb(cast, now):
 
 def test_an_entry_that_does_not_add_up_is_refused_when_it_is_committed(shop, now):
     with undone():
-        books.post(
-            business=shop, kind=EntryKind.ADJUSTMENT, text="Crooked", lines={Account.BUYER: Decimal(5)}, now=now
-        )
+        books.post(business=shop, kind=EntryKind.ADJUSTMENT, text="Crooked", lines={Account.BUYER: Decimal(5)}, now=now)
         with pytest.raises(IntegrityError, match="The lines of a journal entry add up to zero."):
             connection.check_constraints()
     nothing_was_booked(shop)

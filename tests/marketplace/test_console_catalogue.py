@@ -31,6 +31,7 @@ from marketplace.models import (
     IngestRun,
     InventoryItem,
     PricingRule,
+    Recall,
     RecallNotice,
     Stock,
     WebhookDelivery,
@@ -156,7 +157,6 @@ def test_a_roll_over_that_takes_long_goes_on_in_the_background(console, sue, mon
 
     monkeypatch.setattr(inventory, "roll_over", slowly)
     monkeypatch.setattr(shelf, "PATIENCE", 50)
-    monkeypatch.setattr(shelf._hurry, "__defaults__", (50,))
     response = console.post(f"{SHELF}roll-over/", follow=True)
     assert told(response) == [
         "This takes longer than a page may wait. It goes on in the background; look again in a few minutes."
@@ -216,7 +216,10 @@ def test_items_are_found_by_what_became_of_them(console, cast, now):
     assert listed(console, InventoryItem, q=str(sold.lead_id)) == [sold]
     said = words_of(console.get(page_of(grown)))
     assert "Has grown out of this age; the next roll-over closes it" in said
-    assert "Sold to Alice Plumbing for $8.00 (P-" in words_of(console.get(page_of(sold)))
+    assert "Sold to Alice Plumbing for $8.00 ( P-" in words_of(console.get(page_of(sold)))
+    alone = console.get(list_of(InventoryItem), {"state": "LA"}, follow=True)
+    assert alone.redirect_chain == [("?state=LA&status=for_sale", 302)]  # which the page then says
+    assert set(alone.context["cl"].result_list) == {young, old}
 
 
 def test_leads_are_found_by_age_by_the_shelf_and_by_number(console, now):
@@ -231,6 +234,24 @@ def test_leads_are_found_by_age_by_the_shelf_and_by_number(console, now):
     assert listed(console, AgedLead, q=f"({phone[2:5]}) {phone[5:8]}-{phone[8:]}") == [there]
     assert listed(console, AgedLead, q=str(here.pk)) == [here]
     assert listed(console, AgedLead, q="John Moore") == []
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (IngestRun, "No file has been loaded yet."),
+        (AgedLead, "There are no leads yet. They come in with files."),
+        (InventoryItem, "Nothing has stood on the shelf yet."),
+        (GonePerson, "Nobody is blocked yet: no opt-outs, no erasures."),
+        (Recall, "No lead has been called back yet."),
+        (RecallNotice, "No buyer had to be told of a recall yet."),
+        (WebhookDelivery, "No message was sent yet. Buyers name an address for them on their own pages."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_an_empty_list_says_why_and_an_empty_search_leads_back(console, model, sentence):
+    assert sentence in words_of(console.get(list_of(model)))
+    assert "Nothing fits. Show all" in words_of(console.get(list_of(model), {"q": "nobody"}))
 
 
 # --- Withdrawing ---------------------------------------------------------------------------------------------------------
@@ -677,9 +698,11 @@ def test_who_may_only_look_at_files_loads_and_stops_none(now):
 def test_reading_is_stopped_after_asking_once(console, sue):
     upload(console)
     run = IngestRun.objects.get()
+    assert listed(console, IngestRun, state="unfinished") == [run]
     assert "What was loaded stays." in words_of(choose(console, "stop", run))
     assert told(confirm(console, "stop", run)) == ["1 stopped."]
     assert tasks.ingest_files() == 0
+    assert (listed(console, IngestRun, state="unfinished"), listed(console, IngestRun, state="stopped")) == ([], [run])
     assert "Stopped after 0 of about 2 rows." in words_of(console.get(page_of(run)))
     event = AuditEvent.objects.get(action="file stopped")
     assert (event.actor, event.changes) == (sue, {"status": ["waiting", "stopped"]})
@@ -807,6 +830,9 @@ def test_staff_see_who_has_not_heard_and_send_a_message_again(console, cast, sue
     unheard = RecallNotice.objects.get(business=cast.shop)
     assert listed(console, RecallNotice, heard="no") == [unheard]
     assert listed(console, RecallNotice, heard="yes") == [heard]
+    assert listed(console, RecallNotice, heard="late") == []
+    RecallNotice.objects.update(created_at=now - timedelta(days=4))
+    assert listed(console, RecallNotice, heard="late") == [unheard]
     assert listed(console, RecallNotice, q=str(unheard.recall_id)) == [unheard]
     assert listed(console, RecallNotice, q=str(unheard.sale_id)) == [unheard]
     delivery = WebhookDelivery.objects.get()

@@ -483,6 +483,17 @@ def test_a_worker_with_little_time_leaves_the_rest_to_the_next() -> None:
     check_that_all_of_mixed_is_there(IngestRun.objects.get())
 
 
+def test_rows_that_are_very_long_come_in_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ingest.take(
+        run=upload(csv_bytes([a_row(1), a_row(2), a_row(3, state="", city="x" * 900), a_row(4)])), now=NOW
+    )
+    assert run
+    monkeypatch.setattr(ingest, "_LARGEST", 700)
+    done: list[int] = []
+    ingest.work_on(run=run, clock=at(NOW), progress=lambda seen: done.append(seen.done_rows))
+    assert done == [2, 3, 4]
+
+
 def test_the_same_path_again_goes_on_with_what_was_not_finished(tmp_path: Path) -> None:
     path = tmp_path / "leads.csv"
     path.write_bytes(csv_bytes(MIXED))

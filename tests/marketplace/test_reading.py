@@ -377,6 +377,7 @@ def test_whose_row_it_may_be_is_seen_in_whatever_column_the_number_slipped() -> 
         (b"", reading.EMPTY),
         (b"\n\n", reading.EMPTY),
         (b",,,\n", reading.EMPTY),
+        (b"State,Call In Date" + b",x" * 999 + b"\n", reading.EMPTY),
         (b'"State,Call In Date\nLA', reading.EMPTY),
         (b"State;Call In Date\n", "CSV missing required columns: State, Call In Date"),
         (b"City,Call In Date\n", "CSV missing required columns: State"),

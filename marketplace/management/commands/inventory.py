@@ -52,7 +52,9 @@ class Command(BaseCommand):
             (row["classification"], row["age_bucket"]): row
             for row in InventoryItem.objects.order_by()
             .values("classification", "age_bucket")
-            .annotate(sold=Count("pk", filter=Q(sold_at__isnull=False)), closed=Count("pk", filter=Q(closed_at__isnull=False)))
+            .annotate(
+                sold=Count("pk", filter=Q(sold_at__isnull=False)), closed=Count("pk", filter=Q(closed_at__isnull=False))
+            )
         }
         self.stdout.write(f"{'':8}{'':22}{'for sale':>12}{'sold':>12}{'closed':>12}")
         totals = [0, 0, 0]

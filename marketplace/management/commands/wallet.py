@@ -32,7 +32,9 @@ class Command(BaseCommand):
             verb.add_argument("buyer", help="short name or id of the business")
         top_up.add_argument("amount", help="US dollars, like 500 or 500.00")
         top_up.add_argument(
-            "--reference", default="", help="the payment's own; the same one is booked once. Without it every call books"
+            "--reference",
+            default="",
+            help="the payment's own; the same one is booked once. Without it every call books",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
