@@ -17,6 +17,7 @@ import structlog
 _PHONE = re.compile(r"(?<![\w.-])\+?\d[\d\s().-]{7,17}\d(?![\w.-])")  # not inside a UUID
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _SECRET_VALUE = re.compile(r"\b(?:fd_[a-z]+_[\w-]+|sk-[\w-]{8,}|AC[0-9a-f]{32}:\S+)")
+_SECRET_PATH = re.compile(r"(/buyers/verify/)[^/\s]+")  # holds an address, and confirms it
 _SECRET_FIELD = re.compile(r"token|secret|password|authorization|api_key|signature|cookie", re.IGNORECASE)
 # Ids, times and durations are digits too, and are what a log is for.
 _PLAIN_FIELDS = {
@@ -37,6 +38,7 @@ _PLAIN_FIELDS = {
 def mask(text: str) -> str:
     """`text` with phone numbers (all but the last two digits), e-mail addresses and keys blanked."""
     text = _SECRET_VALUE.sub("[secret]", text)
+    text = _SECRET_PATH.sub(r"\1[secret]", text)
     text = _EMAIL.sub("[e-mail]", text)
     return _PHONE.sub(lambda m: "[phone " + re.sub(r"\D", "", m.group())[-2:].rjust(4, "*") + "]", text)
 

@@ -22,7 +22,18 @@ from marketplace.allocation import Criterion
 from marketplace.columns import SOURCE
 from marketplace.enums import BuyerStatus, ExportProfile, GoneBecause, ReturnReason, Terms
 from marketplace.models import Buyer, Return, Sale
-from marketplace.services import books, exports, ingest, inventory, invoices, landing, prices, purchases, recalls, returns
+from marketplace.services import (
+    books,
+    exports,
+    ingest,
+    inventory,
+    invoices,
+    landing,
+    prices,
+    purchases,
+    recalls,
+    returns,
+)
 from marketplace.services.purchases import Short
 
 BUYER: Final = "harbor"  # its owner can log in

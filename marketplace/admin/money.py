@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet, Sum
@@ -205,7 +204,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         invoice = Invoice.objects.select_related("business").filter(pk=pk).first()
         if invoice is None or kind not in ("pdf", "csv"):
             raise Http404
-        paper = invoices.paper(invoice=invoice, seller=_seller())
+        paper = invoices.paper(invoice=invoice, seller=invoices.seller())
         content, content_type = (
             (documents.invoice_pdf(paper), "application/pdf")
             if kind == "pdf"
@@ -252,7 +251,3 @@ def as_numbered(words: str, prefix: str) -> int | None:
 
 def _signed(amount: Decimal) -> str:
     return f"+{say_money(amount)}" if amount > 0 else say_money(amount)
-
-
-def _seller() -> documents.Party:
-    return documents.Party(settings.SELLER_NAME, settings.SELLER_LINES)

@@ -18,6 +18,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
 
@@ -120,6 +121,11 @@ def mark_paid(*, invoice: Invoice, reference: str, actor: User | None, now: date
         raise
     invoice.paid_at = now
     return entry
+
+
+def seller() -> Party:
+    """Us, as the settings say."""
+    return Party(settings.SELLER_NAME, settings.SELLER_LINES)
 
 
 def paper(*, invoice: Invoice, seller: Party) -> InvoicePaper:

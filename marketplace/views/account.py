@@ -10,7 +10,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse, StreamingHttpResponse
@@ -285,7 +284,7 @@ def invoice(request: BuyerRequest, invoice: UUID) -> HttpResponse:
 @buyer_page()
 def invoice_pdf(request: BuyerRequest, invoice: UUID) -> HttpResponse:
     row = _invoice(request, invoice)
-    pdf = documents.invoice_pdf(invoicing.paper(invoice=row, seller=_seller()))
+    pdf = documents.invoice_pdf(invoicing.paper(invoice=row, seller=invoicing.seller()))
     return _file(pdf, name=f"{row}.pdf", kind="application/pdf")
 
 
@@ -293,7 +292,7 @@ def invoice_pdf(request: BuyerRequest, invoice: UUID) -> HttpResponse:
 @buyer_page()
 def invoice_csv(request: BuyerRequest, invoice: UUID) -> HttpResponse:
     row = _invoice(request, invoice)
-    text = documents.invoice_csv(invoicing.paper(invoice=row, seller=_seller()))
+    text = documents.invoice_csv(invoicing.paper(invoice=row, seller=invoicing.seller()))
     return _file(text.encode(), name=f"{row}.csv", kind="text/csv; charset=utf-8")
 
 
@@ -301,10 +300,6 @@ def _invoice(request: BuyerRequest, pk: UUID) -> Invoice:
     row: Invoice = get_object_or_404(Invoice.objects.for_business(request.business), pk=pk)
     row.business = request.business
     return row
-
-
-def _seller() -> documents.Party:
-    return documents.Party(settings.SELLER_NAME, settings.SELLER_LINES)
 
 
 def _file(content: bytes, *, name: str, kind: str) -> HttpResponse:

@@ -116,6 +116,12 @@
     }
   });
 
+  // Tabs that do not fit scroll in their own strip: begin where one stands.
+  for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+    const strip = tab.parentElement;
+    strip.scrollLeft = tab.offsetLeft - strip.offsetLeft - (strip.clientWidth - tab.offsetWidth) / 2;
+  }
+
   const reasons = {
     401: "You have been signed out. Reload the page to sign in again.",
     403: "That is not yours to change, or your sign-in has run out. Reload the page and try again.",

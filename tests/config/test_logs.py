@@ -16,6 +16,7 @@ from config.logs import mask, quiet, redact
         ("555-123-4567, please", "[phone **67], please"),
         ("write to jane.doe+x@example.com", "write to [e-mail]"),
         ("key fd_api_758c4584_Pjp-hTQb8LVHBg1Wdfg5", "key [secret]"),
+        ("GET /buyers/verify/eyJhIjoi.x-Y_z/", "GET /buyers/verify/[secret]/"),
         ("message 01a1f870-897b-7452-a495-97ad2f80d2f1", "message 01a1f870-897b-7452-a495-97ad2f80d2f1"),
         ("2026-11-20T09:07:34 took 12.5 ms", "2026-11-20T09:07:34 took 12.5 ms"),
         ("job 42 of 500", "job 42 of 500"),

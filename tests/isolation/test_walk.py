@@ -24,7 +24,10 @@ from crm.enums import KeyKind, TaskReason
 from crm.models import Customer, Message
 from crm.scoping import every_business, only
 from leads.models import Lead, Proposal
+from marketplace.models import Export, ExportDownload, Invoice, Purchase, Quote, RecallNotice, Return, Sale
 from telephony.gateways import simulated
+from tests.marketplace.stock import a_buyer
+from tests.marketplace.trade import trade
 
 SECRETS = ("Sally", "555-0177", "5550100177", "15550100177", "12 Hidden Lane", "alice")
 
@@ -56,9 +59,15 @@ def hers(cast, now) -> Alices:
         )  # fmt: skip
         message = Message.objects.filter(direction="outbound", audience="customer").first()
         proposal, lead = Proposal.objects.get(), Lead.objects.get()
+    # Both buy leads, so that his own doors stand open.
+    a_buyer(cast.next_door)
+    bought = trade(cast.shop, now=now, full_name="Sally Sold", first_name="Sally", address="12 Hidden Lane")
+    with only(cast.shop):
         ids = {
             "appointment": job.pk, "conversation": message.conversation_id, "customer": customer.pk, "message": message.pk,
-            "task": task.pk, "merge": merge.pk, "proposal": proposal.pk, "lead": lead.pk,
+            "task": task.pk, "merge": merge.pk, "proposal": proposal.pk, "lead": lead.pk, "quote": bought.quote.pk,
+            "purchase": bought.purchase.pk, "sale": bought.sale.pk, "export": bought.export.pk,
+            "invoice": bought.invoice.pk, "delivery": bought.delivery.pk, "notice": bought.notice.pk,
         }  # fmt: skip
     return Alices(ids={kind: str(pk) for kind, pk in ids.items()}, handle=proposal.message_id)
 
@@ -101,6 +110,7 @@ def test_the_walk_knows_all_the_rooms():
     assert len(PAGES) >= 30
     assert any("inbox" in route for route, _ in PAGES)
     assert any("calendar" in route for route, _ in PAGES)
+    assert any("buy/purchases" in route for route, _ in PAGES)
 
 
 @pytest.mark.parametrize(("route", "parameters"), PAGES, ids=[route for route, _ in PAGES])
@@ -144,9 +154,11 @@ def test_his_own_pages_show_nothing_of_hers(cast, hers):
             if answer.status_code != 200:
                 continue
             seen += 1
-            body = answer.content.replace(b"?q=Sally", b"").replace(b'value="Sally"', b"").replace(b"5550100177", b"")
+            body = (
+                answer.getvalue().replace(b"?q=Sally", b"").replace(b'value="Sally"', b"").replace(b"5550100177", b"")
+            )
             body = body.replace("“Sally”".encode(), b"")
-            for secret in ("Sally Secret", "Sally Second", "12 Hidden Lane", "555-0177"):
+            for secret in ("Sally Secret", "Sally Second", "Sally Sold", "12 Hidden Lane", "555-0177"):
                 assert secret.encode() not in body, (route, query, secret)
     assert seen >= 20
 
@@ -213,4 +225,9 @@ def snapshot() -> list[tuple[str, object]]:
             *Proposal.objects.filter(business__slug="alice").order_by("pk").values_list("pk", "status"),
             *Customer.objects.filter(business__slug="alice").order_by("pk").values_list("pk", "name"),
             *Message.objects.filter(business__slug="alice").order_by("pk").values_list("pk", "status"),
+            *(
+                (model.__name__, model.objects.filter(business__slug="alice").count())
+                for model in (Quote, Purchase, Sale, Return, Export, ExportDownload, Invoice)
+            ),
+            *RecallNotice.objects.filter(business__slug="alice").order_by("pk").values_list("pk", "acknowledged_at"),
         ]
