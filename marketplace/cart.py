@@ -76,12 +76,12 @@ def fill(request: Any, criteria: Sequence[Criterion]) -> Quote | None:
     if not criteria:
         forget(request)
         return None
-    together = _together(criteria)
-    if len(together) > MOST_LINES:
+    lines = together(criteria)
+    if len(lines) > MOST_LINES:
         raise Refused(f"At most {MOST_LINES} kinds of leads fit into one order. Buy these first.")
-    if any(wanted.quantity > MOST for wanted in together):
+    if any(wanted.quantity > MOST for wanted in lines):
         raise Refused(f"At most {MOST:,} leads of one kind fit into one order. Buy these first.")
-    quote = purchases.quote_criteria(business=request.business, criteria=together, now=request.now)
+    quote = purchases.quote_criteria(business=request.business, criteria=lines, now=request.now)
     remember(request, quote)
     return quote
 
@@ -94,7 +94,7 @@ def forget(request: Any) -> None:
     request.session[_KEY] = {slug: kept for slug, kept in _kept(request).items() if slug != request.business.slug}
 
 
-def _together(criteria: Sequence[Criterion]) -> list[Criterion]:
+def together(criteria: Sequence[Criterion]) -> list[Criterion]:
     """The same kind twice is one line with both quantities."""
     found: dict[Criterion, int] = {}
     for wanted in criteria:

@@ -39,7 +39,7 @@ from marketplace.services.purchases import Short
 BUYER: Final = "harbor"  # its owner can log in
 _WALLET: Final = "summit"
 _NEW: Final = "keystone"
-_LEADS: Final = 3_600
+LEADS: Final = 3_600
 _BEGAN: Final = timedelta(days=50)
 
 # State, area codes (555-0100 to 555-0199 of each belong to nobody), cities with their county and ZIP.
@@ -91,18 +91,21 @@ BUYERS: Final = (
 )
 
 
-def seed(*, now: datetime, staff: User | None) -> Business | None:
-    """Make it, unless it is there; a business of somebody else with our buyer's name is left alone (None then)."""
+def seed(*, now: datetime, staff: User | None, leads: int = LEADS) -> Business | None:
+    """Make it, unless it is there; businesses of somebody else with a name of ours are left alone (None then, see
+    `taken`). With fewer leads there are fewer orders."""
+    if taken():
+        return None
     there = Business.objects.filter(slug=BUYER).first()
     if there is not None:
-        return there if Buyer.objects.filter(business=there, email=f"owner@{BUYER}.example").exists() else None
+        return there
     began = now - _BEGAN
     prices.start_prices(now=began, since=began - timedelta(days=90))
     harbor, summit, keystone = (_open(buyer, now=began) for buyer in BUYERS)
     Buyer.objects.filter(business=keystone).update(
         status=BuyerStatus.PENDING, approved_at=None, created_at=now - timedelta(days=1)
     )
-    _ingest("gulf-coast-call-center.csv", list(_rows(_LEADS, now=began)), staff=staff, now=began)
+    _ingest("gulf-coast-call-center.csv", list(_rows(leads, now=began)), staff=staff, now=began)
     prices.set_price(
         classification="Silver", age_bucket="MONTH_24_PLUS", price=Decimal("3.25"), now=now - timedelta(days=33),
         notes="Fewer of them come in", actor=staff,
@@ -127,6 +130,16 @@ def seed(*, now: datetime, staff: User | None) -> Business | None:
     return harbor
 
 
+def taken() -> list[str]:
+    """Names of ours that a business of somebody else has."""
+    there = Business.objects.filter(slug__in=[buyer.slug for buyer in BUYERS]).order_by("slug")
+    return [business.slug for business in there if business.owner_email != _mail(business.slug)]
+
+
+def _mail(slug: str) -> str:
+    return f"owner@{slug}.example"
+
+
 # What was ordered how many days ago.
 _HARBOR: Final = {
     46: (Criterion("Gold", "MONTH_6_TO_8", 25, "LA"),),
@@ -145,10 +158,10 @@ _SUMMIT: Final = {
 def _open(buyer: DemoBuyer, *, now: datetime) -> Business:
     business = add_business(
         slug=buyer.slug, name=buyer.name, zone=buyer.zone, trade="insurance", owner_name=buyer.contact,
-        owner_email=f"owner@{buyer.slug}.example",
+        owner_email=_mail(buyer.slug),
     )  # fmt: skip
     Buyer.objects.create(
-        business=business, status=BuyerStatus.ACTIVE, contact_name=buyer.contact, email=f"owner@{buyer.slug}.example",
+        business=business, status=BuyerStatus.ACTIVE, contact_name=buyer.contact, email=_mail(buyer.slug),
         email_verified_at=now, created_at=now, approved_at=now,
     )  # fmt: skip
     return business

@@ -7,14 +7,20 @@ from datetime import date, time, timedelta
 from typing import Any
 
 from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from booking.models import Appointment, TimeOff
+from crm.keys import uuid7
 from crm.models import Business, Customer
 from crm.scoping import TenantForeignKey, every_business
+from marketplace.enums import Account
+from marketplace.models import AgedLead, InventoryItem, JournalLine, Return
 from tests.conftest import NOW
 
 OUR_APPS = ("crm", "booking", "leads", "marketplace", "outreach", "telephony")
+
+_ONCE = (AgedLead, InventoryItem)  # sold once, so every row that speaks of one has its own
 
 _numbers = itertools.count(1)
 
@@ -54,7 +60,10 @@ class Furnished:
                 for field in model._meta.concrete_fields
                 if field.name not in given and not _makes_its_own(field)
             }
-            return model._default_manager.create(**values | _together(model) | given)
+            row = model._default_manager.create(**values | _together(model) | given)
+            if model is JournalLine and not given:  # the lines of an entry add up to nothing
+                self.another(model, business=self.business, entry=row.entry, account=Account.SALES, amount=-row.amount)
+            return row
 
     def _value(self, field: Any) -> Any:
         n = next(_numbers)
@@ -63,11 +72,17 @@ class Furnished:
         if field.is_relation:
             if field.related_model is field.model or (field.null and not isinstance(field, TenantForeignKey)):
                 return None
+            if field.related_model in _ONCE and not isinstance(field, TenantForeignKey):
+                return self.another(field.related_model)
             return self.row(field.related_model)
         if field.choices:
             return field.choices[0][0]
         if isinstance(field, models.CharField | models.TextField):
             return f"{field.name[:8]}{n}"[: field.max_length]
+        if isinstance(field, models.UUIDField):
+            return uuid7()
+        if field.unique and isinstance(field, models.IntegerField):
+            return n
         for kind, value in _VALUES.items():
             if isinstance(field, kind):
                 return value
@@ -82,8 +97,9 @@ _VALUES: dict[type[models.Field], Any] = {
     models.IntegerField: 60,
     models.DecimalField: 1,
     models.BinaryField: b"x",
-    models.UUIDField: "00000000-0000-7000-8000-000000000000",
     models.JSONField: {},
+    ArrayField: [],
+    models.FileField: "",
 }
 
 
@@ -103,6 +119,10 @@ def _together(model: type[models.Model]) -> dict[str, Any]:
         return {"status": "SCHEDULED", "starts_at": starts_at, "ends_at": starts_at + timedelta(hours=1)}
     if model is TimeOff:
         return {"starts_at": NOW, "ends_at": NOW + timedelta(hours=1)}
+    if model is JournalLine:
+        return {"account": Account.CASH}
+    if model is Return:
+        return {"replacement": None}
     if model is Customer:
         return {"phone": f"+1555300{next(_numbers):04d}"}
     return {}

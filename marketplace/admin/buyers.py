@@ -259,7 +259,7 @@ class BuyerAdmin(StaffAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         buyer: Buyer | None = context.get("original")
         response = super().render_change_form(request, context, *args, **kwargs)
-        if buyer is not None:
+        if buyer is not None:  # the page is rendered later, out of this same context
             possible = self._POSSIBLE[BuyerStatus(buyer.status)]
             if buyer.terms == Terms.INVOICED:
                 possible = (*possible, "issue_invoice")
@@ -270,8 +270,6 @@ class BuyerAdmin(StaffAdmin):
                     (reverse(f"admin:{BOOK}", args=[buyer.pk, what]), movement.label)
                     for what, movement in MOVEMENTS.items()
                 ]
-            if isinstance(response, TemplateResponse):
-                response.context_data = context
         return response
 
     def _about(self, buyer: Buyer, *, now: datetime) -> dict[str, Any]:

@@ -108,18 +108,20 @@ def steps(periods: Sequence[Period], *, now: datetime) -> Steps:
         lines.append(Line(x, y, across(this.until), y, is_planned))
     holds = next((period for period in ordered if period.holds_at(now)), None)
     # What holds now and what is to come is said before what was.
-    by_weight = sorted(
-        ordered, key=lambda period: (period is not holds, period.since <= now, -period.since.timestamp())
-    )
+    by_weight = sorted(ordered, key=lambda period: (period is not holds, period.since <= now, abs(period.since - now)))
+
+    def places(period: Period) -> list[Label]:
+        """Above its line or below; what holds makes room above for what is planned."""
+        line, below_first = height(period.price), period is holds and ordered[-1].since > now
+        found = [
+            Label.at(across(period.since), line + shift, f"${period.price:,}", room=_ROOM_FOR_A_PRICE)
+            for shift in ((17, -7) if below_first else (-7, 17))
+        ]
+        return [label for label in found if label.y < FLOOR]
+
     return Steps(
         lines=lines,
-        labels=_that_fit(
-            [
-                Label.at(across(period.since), height(period.price) + shift, f"${period.price:,}", room=_ROOM_FOR_A_PRICE)
-                for shift in (-7, 17)  # above its line, or else below
-            ]
-            for period in by_weight
-        ),
+        labels=_that_fit(places(period) for period in by_weight),
         days=_that_fit(
             [
                 Label.at(

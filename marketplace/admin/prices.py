@@ -183,7 +183,7 @@ class PriceForm(forms.Form):
                 self.add_error("day", f"That is over: it is {say_moment(self.kind.now, now=self.kind.now)}.")
                 return cleaned
         if not self.errors and self.before == cleaned["price"]:
-            self.add_error("price", f"{self.kind.name}, costs {say_money(cleaned['price'])} then already.")
+            self.add_error("price", f"They cost {say_money(cleaned['price'])} then already.")
         return cleaned
 
     @property

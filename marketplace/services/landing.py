@@ -97,7 +97,7 @@ def _leads_of(sales: Sequence[Sale]) -> dict[UUID, AgedLead]:
     either left out here, or finds their story in Leads when the calling back goes on (see `recalls`)."""
     found = AgedLead.objects.select_for_update(no_key=True).filter(pk__in=[sale.lead_id for sale in sales])
     leads = {lead.pk: lead for lead in found.order_by("pk")}
-    for called_back in Recall.objects.filter(lead__in=list(leads)).values_list("lead", flat=True).distinct():
+    for called_back in set(Recall.objects.filter(lead__in=list(leads)).values_list("lead", flat=True)):
         del leads[called_back]
     return leads
 

@@ -544,7 +544,8 @@ def write_sales(
         cursor.execute(
             "INSERT INTO marketplace_knownphone (id, business_id, mark, source, created_at)"
             " SELECT marketplace_uuid7(), %(business)s, mark, 'bought', %(now)s FROM unnest(%(marks)s::uuid[]) AS mark"
-            " ON CONFLICT (business_id, mark) DO NOTHING",
+            # On a list they uploaded a moment ago: bought from now on, so that clearing their lists leaves it.
+            " ON CONFLICT (business_id, mark) DO UPDATE SET source = 'bought' WHERE marketplace_knownphone.source <> 'bought'",
             {
                 "business": purchase.business_id,
                 "now": now,

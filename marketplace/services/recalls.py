@@ -160,7 +160,8 @@ def leads_of(phone: str) -> int:
 
 def marks_are_ours() -> bool:
     """Whether those who are gone were marked with the key we have now. If not, none of them is recognised any more."""
-    return GonePerson.objects.filter(mark=marks.canary()).exists() or not GonePerson.objects.exists()
+    # In this order: the first person to go and the canary come together, perhaps between our two questions.
+    return not GonePerson.objects.exists() or GonePerson.objects.filter(mark=marks.canary()).exists()
 
 
 def _forget(people: Mapping[UUID, str], *, because: GoneBecause, now: datetime) -> Forgotten:
@@ -176,12 +177,10 @@ def _forget(people: Mapping[UUID, str], *, because: GoneBecause, now: datetime) 
 
 def _keep_canary(now: datetime) -> None:
     """With the first person a mark of nobody is kept; from then on its absence says that the key has changed."""
-    if GonePerson.objects.filter(mark=marks.canary()).exists():
-        return
-    if GonePerson.objects.exists():
+    if not GonePerson.objects.exists():
+        _write_down({marks.canary(): _CANARY}, because=GoneBecause.ERASED, now=now)
+    elif not GonePerson.objects.filter(mark=marks.canary()).exists():
         log.error("person_mark_key_changed", hint="PERSON_MARK_KEY is not the one that marked the erased people.")
-        return
-    _write_down({marks.canary(): _CANARY}, because=GoneBecause.ERASED, now=now)
 
 
 def _write_down(people: Mapping[UUID, str], *, because: GoneBecause, now: datetime) -> int:
@@ -375,7 +374,7 @@ def look_again(*, now: datetime) -> Forgotten:
     hear_opt_outs(now=now, whole=True)
     done = Forgotten()
     for because in GoneBecause:
-        leads = iter(_still_on_the_shelf(because))
+        leads = iter(_missed(because))
         while stretch := list(itertools.islice(leads, _PAGE)):
             with transaction.atomic():
                 done += _call_back(stretch, because=because, now=now)
@@ -385,8 +384,9 @@ def look_again(*, now: datetime) -> Forgotten:
     return done
 
 
-def _still_on_the_shelf(because: GoneBecause) -> list[UUID]:
-    """Leads of people who are gone, with an item for sale. Asked from the side of the people, who are fewer."""
+def _missed(because: GoneBecause) -> list[UUID]:
+    """Leads of people who are gone, with an item for sale; asked from the side of the people, who are fewer. And leads
+    that were bought at the very moment of their recall, whose buyers nobody has told."""
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH theirs AS ("
@@ -395,8 +395,12 @@ def _still_on_the_shelf(because: GoneBecause) -> list[UUID]:
             " UNION SELECT l.id FROM marketplace_goneperson g JOIN marketplace_agedlead l ON l.other_mark = g.mark"
             " WHERE g.because = %(because)s"
             " UNION SELECT lead_id FROM marketplace_recall WHERE because = %(because)s)"
-            " SELECT DISTINCT t.id FROM theirs t JOIN marketplace_inventoryitem i ON i.lead_id = t.id"
-            " WHERE i.sold_at IS NULL AND i.closed_at IS NULL ORDER BY 1",
+            " SELECT t.id FROM theirs t JOIN marketplace_inventoryitem i ON i.lead_id = t.id"
+            " WHERE i.sold_at IS NULL AND i.closed_at IS NULL"
+            " UNION SELECT s.lead_id FROM marketplace_recall r JOIN marketplace_sale s ON s.lead_id = r.lead_id"
+            " WHERE r.because = %(because)s AND NOT EXISTS ("
+            "  SELECT FROM marketplace_recallnotice n WHERE n.recall_id = r.id AND n.sale_id = s.id)"
+            " ORDER BY 1",
             {"because": because.value},
         )
         return [row[0] for row in cursor.fetchall()]

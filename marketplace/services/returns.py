@@ -173,13 +173,13 @@ def _had_before(sale: Sale) -> list[Evidence]:
     customers = Customer.objects.for_business(business).filter(phone__in=phones, created_at__lt=sale.sold_at)
     # A purchase itself makes customers, but not before it.
     if customers.exists():
-        return [Evidence("Their customers had this number before the purchase.", True)]
+        return [Evidence("The buyer's customers had this number before the purchase.", True)]
     listed = KnownPhone.objects.for_business(business).filter(
         mark__in=_marks(sale), source=KnownFrom.UPLOADED, created_at__lt=sale.sold_at
     )
     if listed.exists():
-        return [Evidence("A list they uploaded before the purchase has this person.", True)]
-    return [Evidence("Neither their customers nor their lists had this number before the purchase.", False)]
+        return [Evidence("A list that the buyer uploaded before the purchase has this person.", True)]
+    return [Evidence("Neither the buyer's customers nor their lists had this number before the purchase.", False)]
 
 
 def _number_works(sale: Sale) -> list[Evidence]:
@@ -207,7 +207,9 @@ def _texts_arrived(sale: Sale) -> list[Evidence]:
     failed = sent.filter(status=MessageStatus.FAILED).count()
     if not arrived and not failed:
         return []
-    return [Evidence(f"Their texts to this number: {arrived} arrived, {failed} failed.", False if arrived else None)]
+    return [
+        Evidence(f"The buyer's texts to this number: {arrived} arrived, {failed} failed.", False if arrived else None)
+    ]
 
 
 def _opted_out(sale: Sale) -> list[Evidence]:

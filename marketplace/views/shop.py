@@ -21,7 +21,7 @@ from crm.idempotency import DifferentRequest, claim
 from crm.services import Refused
 from crm.wording import say_noun
 from marketplace import age_buckets, cart, choosing, pricing, queries, tasks
-from marketplace.allocation import Alternative, Criterion
+from marketplace.allocation import MOST, Alternative, Criterion
 from marketplace.choosing import Choice, Places
 from marketplace.enums import BuyerStatus
 from marketplace.forms import AddForm, ChangeForm, QuoteForm
@@ -114,12 +114,13 @@ def _shelf(request: PageRequest, buyer: Buyer) -> dict[str, Any]:
         "is_first": "after" not in request.GET,
         "standing": standing,
         "cart": cart.current(request),
+        "most": MOST,
     }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One class of one age: how many, for how much, and the address that picks it."""
+    """One class of one age: how many, for how much, and the address that picks it, or lets go of it."""
 
     key: str
     classification: str
@@ -138,15 +139,18 @@ def _table(request: PageRequest, choice: Choice, kinds: _Kinds, rules: _Rules) -
 
     def cell(classification: str, bucket: str) -> Cell:
         rule = rules.get((classification, bucket))
+        is_picked = wanted == {(classification, bucket)}
+        pick = choice.but(classifications=(classification,), buckets=(bucket,))
+        let_go = choice.but(classifications=(), buckets=())
         return Cell(
             key=f"{classification}-{bucket}",
             classification=classification,
             age_bucket=bucket,
             count=kinds.get((classification, bucket), 0),
             price=rule.price if rule else None,
-            url=choice.but(classifications=(classification,), buckets=(bucket,)).address(here),
+            url=(let_go if is_picked else pick).address(here),
             is_wanted=narrowed and (classification, bucket) in wanted,
-            is_picked=wanted == {(classification, bucket)},
+            is_picked=is_picked,
         )
 
     return [
@@ -312,18 +316,18 @@ def add_line(request: PageRequest) -> HttpResponse:
         messages.error(request, form.sentence)
         return redirect(back)
     wanted = form.criterion()
-    # Back to what they were looking at.
-    back = _choice_of(wanted).address(back)
+    back = _choice_of(wanted).address(back)  # to what they were looking at
     try:
         _admit(request)
-        _in_stock(request, wanted)
         with transaction.atomic():
             once = str(form.cleaned_data["once"])
             mine = claim(business=request.business, scope="cart", key=once, payload=asdict(wanted))
             if mine.is_repeat:
                 return redirect(back)
             before = cart.current(request)
-            quote = cart.fill(request, [*(cart.criteria_of(before) if before else []), wanted])
+            criteria = cart.together([*(cart.criteria_of(before) if before else []), wanted])
+            _in_stock(request, next(line for line in criteria if replace(line, quantity=wanted.quantity) == wanted))
+            quote = cart.fill(request, criteria)
             mine.keep(status=200, answer=None)
     except (Refused, NoPrice) as reason:
         messages.error(request, _say(reason))
@@ -582,5 +586,6 @@ def _cart_page(
             "allowance": returns.allowance(business=request.business, now=request.now).sentence,
             "no_texting": NO_TEXTING_CONSENT,
             "why_no_texting": WHY_NO_TEXTING,
+            "most": MOST,
         }
     return render(request, "marketplace/cart.html", context, status=status)

@@ -54,8 +54,11 @@ class Seeded:
     left_alone: Sequence[str]
 
 
-def seed(*, now: datetime) -> Seeded:
-    """Make what is missing and tell the days since the last time. Twice on one day, the second changes nothing."""
+def seed(*, now: datetime, aged_leads: int = marketplace.LEADS) -> Seeded:
+    """Make what is missing and tell the days since the last time. Twice on one day, the second changes nothing.
+
+    `aged_leads`: how many stand in the marketplace.
+    """
     keys: list[ShownKey] = []
     left_alone = []
     with transaction.atomic():
@@ -72,9 +75,9 @@ def seed(*, now: datetime) -> Seeded:
                 _carry_on(demo, business, owner=owner, helper=helper, now=now)
     with transaction.atomic():
         _one_at_a_time()
-        buyer = marketplace.seed(now=now, staff=User.objects.get(email=access.STAFF_EMAIL))
+        buyer = marketplace.seed(now=now, staff=User.objects.get(email=access.STAFF_EMAIL), leads=aged_leads)
         if buyer is None:
-            left_alone.append(marketplace.BUYER)
+            left_alone += marketplace.taken()
         else:
             access.join_buyer(buyer)
             keys += access.new_keys(buyer, now=now)

@@ -43,6 +43,8 @@ class Alices:
 @pytest.fixture
 def hers(cast, now) -> Alices:
     simulated.text_us(from_number="+15550100177", to_number="+15552000001", body="need ac repair asap")
+    a_buyer(cast.next_door)  # both buy leads, so that his own doors stand open
+    bought = trade(cast.shop, now=now, full_name="Sally Sold", address="12 Hidden Lane")
     with only(cast.shop):
         customer = Customer.objects.get()
         customer.name, customer.address = "Sally Secret", "12 Hidden Lane"
@@ -59,10 +61,6 @@ def hers(cast, now) -> Alices:
         )  # fmt: skip
         message = Message.objects.filter(direction="outbound", audience="customer").first()
         proposal, lead = Proposal.objects.get(), Lead.objects.get()
-    # Both buy leads, so that his own doors stand open.
-    a_buyer(cast.next_door)
-    bought = trade(cast.shop, now=now, full_name="Sally Sold", first_name="Sally", address="12 Hidden Lane")
-    with only(cast.shop):
         ids = {
             "appointment": job.pk, "conversation": message.conversation_id, "customer": customer.pk, "message": message.pk,
             "task": task.pk, "merge": merge.pk, "proposal": proposal.pk, "lead": lead.pk, "quote": bought.quote.pk,

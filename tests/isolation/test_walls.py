@@ -51,8 +51,17 @@ def test_every_key_between_rows_of_businesses_stays_inside_one():
     assert doors == []
 
 
+def _let_evidence_be_changed() -> None:
+    """Some tables refuse every UPDATE before a wall is reached; behind that guard their walls stand all the same."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgname LIKE '%append_only'")
+        for table, trigger in cursor.fetchall():
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+
+
 @pytest.mark.django_db
 def test_postgres_refuses_every_row_that_mixes_two_businesses():
+    _let_evidence_be_changed()
     ours = Furnished(open_shop("alice", name="Alice Plumbing", number="+15552000001"))
     theirs = Furnished(open_shop("charlie", name="Charlie Cooling", number="+15552000002"))
     tried = 0

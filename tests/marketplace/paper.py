@@ -190,7 +190,12 @@ class Paper:
         """Into the basket, nobody twice; how many."""
         found = 0
         for item in standing:
-            if found < wanted.quantity and item.matches(wanted) and item not in basket and not item.lead.phones & people:
+            if (
+                found < wanted.quantity
+                and item.matches(wanted)
+                and item not in basket
+                and not item.lead.phones & people
+            ):
                 basket.append(item)
                 people |= item.lead.phones
                 found += 1

@@ -20,6 +20,7 @@ from crm.models import AuditEvent, User
 from crm.scoping import every_business, only
 from marketplace import reports
 from marketplace.admin import charts
+from marketplace.admin.buyers import BuyerForm
 from marketplace.allocation import Criterion
 from marketplace.enums import Account, BuyerStatus, ReturnReason, Terms
 from marketplace.models import Buyer, Invoice, JournalEntry, JournalLine, PricingRule, Purchase, Quote, Return, Sale
@@ -156,7 +157,7 @@ def test_a_price_is_set_after_a_question_that_says_what_changes(console, sue, to
     assert AuditEvent.objects.get().action == "price set"
 
     again = set_it()  # a second click
-    assert again.context["form"].errors == {"price": ["Gold, 6 to 8 months, costs $9.00 then already."]}
+    assert again.context["form"].errors == {"price": ["They cost $9.00 then already."]}
     assert len(rules()) == 2
 
 
@@ -180,7 +181,7 @@ def test_a_price_is_planned_on_the_clock_of_utc_and_ends_where_the_next_begins(c
         ({"price": "-1"}, {"price": ["Ensure this value is greater than or equal to 0."]}),
         ({"price": "9.001"}, {"price": ["Ensure that there are no more than 2 decimal places."]}),
         ({"price": "100000"}, {"price": ["A lead costs at most $99,999.99."]}),
-        ({"price": "8.00"}, {"price": ["Gold, 6 to 8 months, costs $8.00 then already."]}),
+        ({"price": "8.00"}, {"price": ["They cost $8.00 then already."]}),
         ({"price": "9.00", "when": "at"}, {"day": ["Choose a day."]}),
     ],
 )
@@ -362,6 +363,16 @@ def test_a_balance_is_never_edited_and_return_limits_are_with_a_trace(console, s
     assert refused.context["adminform"].form.errors == {
         "return_percent": ["Ensure this value is less than or equal to 100."]
     }
+
+
+def test_saving_limits_does_not_undo_what_somebody_decides_at_that_moment(console, shop, monkeypatch):
+    def meanwhile(form):
+        Buyer.objects.update(status=BuyerStatus.SUSPENDED)
+        return form.cleaned_data
+
+    monkeypatch.setattr(BuyerForm, "clean", meanwhile)
+    console.post(page_of(shop.buyer), {"return_days": "14", "return_percent": "20"})
+    assert Buyer.objects.values_list("return_days", "status").get() == (14, "suspended")
 
 
 def test_a_top_up_names_buyer_amount_and_new_balance_and_is_booked_once(console, sue, shop):

@@ -206,7 +206,11 @@ class Market:
                 row = dice.choice([*self.written, *sent])
             if flaw == "filled in":
                 row = row | {"Borrower Age": "44", "City": "Somewhere else"}
-            blank = {"no date": {"Call In Date": " "}, "bad date": {"Call In Date": "2026-01-31"}, "no state": {"State": ""}}
+            blank = {
+                "no date": {"Call In Date": " "},
+                "bad date": {"Call In Date": "2026-01-31"},
+                "no state": {"State": ""},
+            }
             sent.append(row | blank.get(flaw, {}))
         self.load(sent)
 
@@ -220,7 +224,7 @@ class Market:
                 expected["blocked"] += 1
             elif not row["Call In Date"].strip() or not row["State"]:
                 expected["skipped"] += 1
-            elif row["Call In Date"].startswith("20"):
+            elif row["Call In Date"].startswith("20") or self._called_in_at(row) > self.now:
                 expected["failed"] += 1
             elif row["Mortage ID"] in there or row["Mortage ID"] in new:
                 expected["known"] += 1
@@ -241,14 +245,17 @@ class Market:
             cursor.execute("SELECT mortgage_id, id FROM marketplace_agedlead WHERE mortgage_id = ANY(%s)", [list(new)])
             ids = dict(cursor.fetchall())
         for key, row in new.items():
-            called_in_at = datetime.strptime(row["Call In Date"], DATE).replace(tzinfo=ZONES[row["State"]])
             lead = Lead(
                 id=ids[key], row=len(self.written), classification=self._class(row), phones=self._phones(row),
-                called_in_at=called_in_at.astimezone(UTC), state=row["State"], county=row["County"],
+                called_in_at=self._called_in_at(row), state=row["State"], county=row["County"],
             )  # fmt: skip
             self.written.append(row)
             self.paper.leads[lead.id] = lead
             self.paper.open(lead, now=self.now)
+
+    @staticmethod
+    def _called_in_at(row: dict[str, str]) -> datetime:
+        return datetime.strptime(row["Call In Date"], DATE).replace(tzinfo=ZONES[row["State"]]).astimezone(UTC)
 
     @staticmethod
     def _phones(row: dict[str, str]) -> frozenset[str]:
@@ -372,7 +379,11 @@ class Market:
                     break
 
         def fits(item: Item) -> bool:
-            asked = ((wanted.classifications, item.lead.classification), (wanted.buckets, item.bucket), (wanted.states, item.lead.state))
+            asked = (
+                (wanted.classifications, item.lead.classification),
+                (wanted.buckets, item.bucket),
+                (wanted.states, item.lead.state),
+            )
             return all(not some or this in some for some, this in asked)
 
         standing = [item for item in self.paper.standing(buyer, now=self.now) if fits(item)]

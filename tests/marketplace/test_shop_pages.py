@@ -18,7 +18,7 @@ from crm.models import Customer, Message
 from crm.scoping import every_business, only
 from crm.services import audit
 from leads.models import Lead
-from marketplace import cart
+from marketplace import cart, queries
 from marketplace.allocation import Criterion
 from marketplace.enums import ReturnReason, Terms
 from marketplace.models import (
@@ -171,7 +171,7 @@ def test_the_table_counts_every_class_and_age_with_its_days_and_price(shop, alic
     assert "Nobody has said what these cost, so they cannot be bought yet." in words_of(unpriced)
 
 
-def test_a_tap_picks_a_kind_and_a_second_one_leads_to_the_same_page(shop, alice):
+def test_a_tap_picks_a_kind_and_a_second_one_lets_go_of_it(shop, alice):
     an_item()
     shown = alice.get(page("marketplace:browse", state="LA"))
     link = unescape(re.search(r'id="cell-Gold-MONTH_6_TO_8" href="([^"]+)"', shown.content.decode())[1])
@@ -179,6 +179,7 @@ def test_a_tap_picks_a_kind_and_a_second_one_leads_to_the_same_page(shop, alice)
     picked = alice.get(link).content.decode()
     assert re.findall(r'id="cell-([\w-]+)"[^>]*aria-current="true"', picked) == ["Gold-MONTH_6_TO_8"]
     assert re.findall(r'id="(class-\w+|age-\w+)"[^>]* checked', picked) == ["class-Gold", "age-MONTH_6_TO_8"]
+    assert 'id="cell-Gold-MONTH_6_TO_8" href="/app/alice/buy/?state=LA"' in picked
 
 
 def test_before_the_purchase_a_lead_is_a_first_name_and_a_place(shop, alice):
@@ -201,6 +202,13 @@ def test_people_a_buyer_has_are_not_counted_for_them(shop, cast, alice):
     a_buyer(cast.next_door)
     theirs = signed_in(cast.charlie).get(page("marketplace:browse", slug="charlie"))
     assert said(theirs).startswith("2 leads in stock for you")
+
+
+def test_a_very_long_list_of_ones_own_makes_the_count_an_upper_bound(shop, alice, monkeypatch):
+    first, _ = items(2)
+    KnownPhone.objects.create(business=shop, mark=first.lead.phone_mark, source="uploaded", created_at=first.created_at)
+    monkeypatch.setattr(queries, "EXACT_UP_TO", 0)
+    assert said(alice.get(page("marketplace:browse"))).startswith("Up to 2 leads in stock for you")
 
 
 def test_counties_are_those_of_the_chosen_states(shop, alice):
@@ -411,6 +419,13 @@ def test_a_second_click_on_add_adds_nothing_more(shop, alice):
     assert newest_quote() == quote
 
 
+def test_what_lies_in_the_cart_already_counts_when_more_is_added(shop, alice):
+    items(3)
+    add(alice)
+    assert "Gold, 6 to 8 months, Louisiana: only 3 of 4 are left in stock for you" in words_of(add(alice, 1))
+    assert newest_quote().total_items == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -438,7 +453,7 @@ def test_a_kind_without_a_price_is_not_added(shop, alice):
 
 
 def test_an_order_has_a_largest_size(shop, alice, monkeypatch):
-    items(3)
+    items(4)
     an_item(state="TX")
     monkeypatch.setattr(cart, "MOST", 3)
     monkeypatch.setattr(cart, "MOST_LINES", 1)
@@ -944,7 +959,7 @@ def test_a_text_of_theirs_that_arrived_speaks_against_a_dead_number(shop, alice,
             body="Hi", to_number=sale.lead.phone, status=MessageStatus.DELIVERED, created_at=now, about="",
         )  # fmt: skip
     shown = ask(alice, sale, "invalid_number", "")
-    assert "Their texts to this number: 1 arrived, 0 failed." in words_of(shown)
+    assert "The buyer's texts to this number: 1 arrived, 0 failed." in words_of(shown)
     assert 'aria-label="Against the return"' in shown.content.decode()
 
 

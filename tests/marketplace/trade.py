@@ -13,6 +13,7 @@ from crm.scoping import only
 from marketplace.allocation import Criterion
 from marketplace.enums import ExportProfile
 from marketplace.models import (
+    Buyer,
     Export,
     Invoice,
     PricingRule,
@@ -44,8 +45,9 @@ def trade(business: Business, *, now: datetime, **lead: Any) -> Trade:
     """Let a business buy. `lead` are fields of the leads."""
     if not PricingRule.objects.exists():
         start_prices(now)
-    a_buyer(business, webhook_url="https://hooks.example.com/leads")
-    items(4, **lead)
+    if not Buyer.objects.filter(business=business).exists():
+        a_buyer(business, webhook_url="https://hooks.example.com/leads")
+    items(4, now=now, **lead)
     wanted = Criterion("Gold", "MONTH_6_TO_8", 2)
     with only(business):
         bought = purchases.buy_by_criteria(business=business, criteria=[wanted], by="Alice Ames", now=now)

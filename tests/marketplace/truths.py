@@ -93,14 +93,14 @@ TRUTHS: Final = {
         SELECT 1 FROM (SELECT classification, age_bucket, state, county, available FROM marketplace_stock
             UNION ALL SELECT classification, age_bucket, state, county, -1 FROM marketplace_inventoryitem i
             WHERE {_OPEN}) AS cells GROUP BY classification, age_bucket, state, county HAVING sum(available) <> 0""",
-    "a lead that was erased is empty and off the shelf": f"""
-        SELECT 1 FROM marketplace_agedlead l WHERE l.erased_at IS NOT NULL AND (
-            concat(l.full_name, l.first_name, l.last_name, l.phone, l.other_phone, l.borrower_phone,
-                l.call_in_phone_number, l.address, l.mortgage_id, l.phone_mark, l.other_mark) <> ''
-            OR EXISTS (SELECT FROM marketplace_inventoryitem i WHERE i.lead_id = l.id AND {_OPEN}))""",
+    "a lead that was erased is empty": """
+        SELECT 1 FROM marketplace_agedlead WHERE erased_at IS NOT NULL AND concat(full_name, first_name, last_name,
+            co_borrower_name, phone, other_phone, borrower_phone, call_in_phone_number, address, city, zip, mortgage_id,
+            phone_mark, other_mark) <> ''""",
     NOBODY_GONE: f"""
         SELECT 1 FROM marketplace_inventoryitem i JOIN marketplace_agedlead l ON l.id = i.lead_id
-        JOIN marketplace_goneperson g ON g.mark IN (l.phone_mark, l.other_mark) WHERE {_OPEN}""",
+        WHERE {_OPEN} AND (l.erased_at IS NOT NULL
+            OR EXISTS (SELECT FROM marketplace_goneperson g WHERE g.mark IN (l.phone_mark, l.other_mark)))""",
     "whoever is sold is known to the buyer from then on": """
         SELECT 1 FROM marketplace_sale s JOIN marketplace_agedlead l ON l.id = s.lead_id
         CROSS JOIN LATERAL unnest(ARRAY[l.phone_mark, l.other_mark]) AS m (mark)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
+import time_machine
 from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import override_settings
+from django.urls import reverse
 
 from booking import catalogue, reminders, slots
 from booking.enums import OCCUPYING, UPCOMING, AppointmentStatus
@@ -40,15 +45,37 @@ from crm.scoping import every_business, only
 from crm.segments import count
 from leads.enums import IntakeStatus
 from leads.models import Lead, Proposal
+from marketplace import demo as marketplace
+from marketplace import queries
+from marketplace.allocation import Criterion
+from marketplace.enums import AgeBucket, Classification, ExportProfile, GoneBecause, ReturnReason
+from marketplace.models import (
+    AgedLead,
+    Buyer,
+    Export,
+    ExportDownload,
+    IngestRun,
+    Invoice,
+    PricingRule,
+    Purchase,
+    RecallNotice,
+    Return,
+    Sale,
+)
+from marketplace.services import books, exports, inventory, invoices, known, landing, purchases, recalls, returns
 from telephony.demo import access, diary, services, today, words
 from telephony.demo.businesses import ACME, BRISTOL, DEMO, JANE_PHONE, NEXTGEN, DemoBusiness
 from telephony.demo.people import everybody, regulars
 from telephony.gateways import simulated
 from telephony.models import InboundEvent, SimulatedText
 from tests.conftest import open_shop
+from tests.marketplace.stock import a_buyer
+from tests.marketplace.truths import everything, untruths
+from tests.pages import signed_in
 
 # A Friday, 11:40 in Kansas.
 FRIDAY = datetime(2026, 11, 20, 17, 40, tzinfo=UTC)
+ORDERS = 6  # of the buyer who logs in
 FAST_PASSWORDS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -79,6 +106,11 @@ def no_demo(db: None, settings, tmp_path) -> None:
     settings.PASSWORD_HASHERS = FAST_PASSWORDS
     settings.DATA_DIR = tmp_path
     services.remove()
+
+
+def not_buying_leads() -> list[Business]:
+    """Without the buyers of the marketplace, who stay when the demo is made anew."""
+    return list(Business.objects.filter(buyer=None))
 
 
 def rows_of_everything() -> dict[str, int]:
@@ -314,6 +346,7 @@ def test_the_accounts_open_the_right_doors(demo):
     assert list(members) == [
         ("bristol", "owner@bristol.example", "owner"),
         ("bristol", "staff@bristol.example", "staff"),
+        ("harbor", "owner@harbor.example", "owner"),
         ("nextgen", "owner@nextgen.example", "owner"),
         ("nextgen", "staff@nextgen.example", "staff"),
         ("t_acme", "owner@acme.example", "owner"),
@@ -332,10 +365,102 @@ def test_the_passwords_are_kept_for_their_owner_only(demo):
 def test_keys_are_shown_when_they_are_made(demo):
     assert Counter((key.business, key.kind) for key in demo.seeded.keys) == {
         (name, kind): 1
-        for name in ("Acme HVAC", "Bristol Plumbing", "NextGen MedSpa")
+        for name in ("Acme HVAC", "Bristol Plumbing", "NextGen MedSpa", "Harbor Home Protection")
         for kind in ("API", "Owner", "Chat widget")
     }
-    assert ApiKey.objects.count() == 9
+    assert ApiKey.objects.count() == 12
+
+
+# --- The marketplace ------------------------------------------------------------------------------------------------
+
+
+def test_there_are_leads_of_every_kind_and_a_price_for_each(demo):
+    there = queries.cells(queries.Filter(), now=FRIDAY)
+    kinds = {(cell.classification, cell.age_bucket) for cell in there}
+
+    assert kinds == set(product(Classification.values, AgeBucket.values)) == set(queries.rules_in_force(now=FRIDAY))
+    assert {cell.state for cell in there} == {"LA", "TX", "FL", "GA", "MS"}
+    assert sum(cell.available for cell in there) > 2_500
+
+
+def test_no_lead_has_a_number_somebody_could_own(demo):
+    numbers = {number for pair in AgedLead.objects.values_list("phone", "other_phone") for number in pair if number}
+
+    assert len(numbers) > 3_000
+    assert [number for number in numbers if not re.fullmatch(r"\+1\d{3}55501\d\d", number)] == []
+
+
+def test_seven_weeks_of_trade_have_left_something_on_every_page(demo):
+    harbor, summit, keystone = (Buyer.objects.get(business__slug=one.slug) for one in marketplace.BUYERS)
+
+    assert Counter(Purchase.objects.values_list("business__slug", flat=True)) == {"harbor": ORDERS, "summit": 2}
+    assert ExportDownload.objects.count() == Export.objects.filter(status="ready").count() == ORDERS + 2
+    assert Counter(Return.objects.values_list("business", "status")) == {
+        (harbor.pk, "replaced"): 1, (harbor.pk, "declined"): 1, (harbor.pk, "requested"): 1,
+    }  # fmt: skip
+    notice = RecallNotice.objects.get()
+    assert (notice.business_id, notice.acknowledged_at) == (harbor.pk, None)
+    assert Invoice.objects.get().business_id == harbor.pk
+    assert (summit.terms, summit.balance > 0, harbor.balance < 0) == ("prepaid", True, True)
+    assert (keystone.status, keystone.approved_at, keystone.may_buy) == ("pending", None, False)
+    assert Purchase.objects.filter(created_at__gt=FRIDAY).count() == Sale.objects.filter(sold_at__gt=FRIDAY).count() == 0
+
+
+def test_a_price_has_changed_and_another_will(demo):
+    changed = PricingRule.objects.filter(classification="Silver", age_bucket="MONTH_24_PLUS").order_by("effective_from")
+    planned = PricingRule.objects.get(effective_from__gt=FRIDAY)
+
+    assert [str(rule.price) for rule in changed] == ["3.00", "3.25"]
+    assert Sale.objects.filter(pricing_rule__in=changed).count() > 0
+    assert (planned.classification, planned.age_bucket, str(planned.price)) == ("Gold", "MONTH_3_TO_5", "11.00")
+
+
+def test_some_rows_of_the_file_could_not_be_taken_and_say_why(demo):
+    run = IngestRun.objects.get()
+
+    assert (run.status, run.total_rows, run.successful) == ("done", 3_600, 3_600 - run.failed - run.skipped)
+    assert run.problems.count() == run.failed + run.skipped
+    assert run.failed and run.skipped
+
+
+def test_the_marketplace_of_the_demo_is_in_order(demo):
+    assert books.check_books() == []
+    assert inventory.miscounted() == []
+    assert untruths() == []
+    recalls.hear_opt_outs(now=FRIDAY)  # of those who said STOP to the other three
+    before = everything()
+    recalls.look_again(now=FRIDAY)
+    assert {name for name, digest in everything().items() if digest != before[name]} <= {"crm_heartbeat"}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("browse", "Gold"), ("purchases", "P-10"), ("returns", "Somebody else answers"), ("recalls", "opted out"),
+        ("account", "Harbor Home Protection"), ("invoices", "I-10"),
+    ],
+)  # fmt: skip
+def test_the_buyers_pages_have_something_to_show(demo, name, says):
+    hannah = signed_in(User.objects.get(email="owner@harbor.example"))
+
+    with time_machine.travel(FRIDAY, tick=False):
+        page = hannah.get(reverse(f"marketplace:{name}", args=["harbor"]))
+
+    assert page.status_code == 200
+    assert says in page.content.decode()
+
+
+def test_somebody_elses_buyer_of_that_name_is_left_alone(no_demo):
+    theirs = Business.objects.filter(slug="summit").first()
+    theirs = theirs or open_shop("summit", name="Summit Roofing", number="+15552010001")
+    Business.objects.filter(pk=theirs.pk).update(owner_email="sam@example.com")
+    before = everything()
+
+    seeded = services.seed(now=FRIDAY, aged_leads=100)
+
+    assert seeded.left_alone == ["summit"]
+    tables = [name for name in before if name.startswith("marketplace_")]
+    assert [everything()[name] for name in tables] == [before[name] for name in tables]
 
 
 # --- Again, and tomorrow --------------------------------------------------------------------------------------------
@@ -417,7 +542,7 @@ def test_what_a_visitor_began_is_not_finished_for_them(demo):
     ],
 )
 def test_it_looks_right_whenever_it_is_made(no_demo, name, moment):
-    services.seed(now=moment)
+    services.seed(now=moment, aged_leads=100)
 
     with every_business():
         for demo in DEMO:
@@ -457,10 +582,45 @@ def test_taking_the_demo_away_touches_nobody_else(demo):
 
     assert alices() == before
     assert SimulatedText.objects.filter(from_number="+15550100001").count() == carried == 2
-    assert list(Business.objects.all()) == [shop]
-    assert [model.objects.exclude(business=shop).count() for model in tenant] == [0] * len(tenant)
+    assert not_buying_leads() == [shop]
+    buyers = [one.slug for one in marketplace.BUYERS]
+    others = [model.objects.exclude(business=shop).exclude(business__slug__in=buyers) for model in tenant]
+    assert [rows.count() for rows in others] == [0] * len(tenant)
     assert InboundEvent.objects.exclude(business=shop).count() == 0
     assert User.objects.filter(email="owner@acme.example").exists()
+
+
+def test_what_a_demo_business_has_bought_is_for_sale_again_when_it_goes(demo):
+    """A visitor made it a buyer, and traded."""
+    acme = demo.acme
+    before = queries.available(queries.Filter(), now=FRIDAY)
+    a_buyer(acme, return_percent=100)
+    books.top_up(business=acme, amount=Decimal(100), reference="wire 1", actor=None, now=FRIDAY)
+    with only(acme):
+        bought = purchases.buy_by_criteria(
+            business=acme, criteria=[Criterion("Gold", "MONTH_6_TO_8", 3, "LA")], by="", now=FRIDAY
+        )
+        for sale_id, decide in zip(bought.sale_ids, (returns.accept, returns.decline), strict=False):
+            row = returns.ask(
+                business=acme, sale_id=sale_id, reason=ReturnReason.OTHER, note="", by="", now=FRIDAY
+            )  # fmt: skip
+            decide(row=row, actor=None, decision="Because.", now=FRIDAY)
+        exports.ready_or_build(business=acme, purchase=bought.purchase, profile=ExportProfile.CSV, by="", now=FRIDAY)
+        gone = Sale.objects.select_related("lead").get(pk=bought.sale_ids[2]).lead
+    assert landing.land_due(now=FRIDAY) > 3
+    known.upload(business=acme, file=io.BytesIO(b"+15045550101\n"), name="ours.csv", actor=None, now=FRIDAY)
+    invoices.issue(business=acme, until=FRIDAY + timedelta(days=1), now=FRIDAY + timedelta(days=1))
+    recalls.forget(phone=gone.phone, because=GoneBecause.OPTED_OUT, told_by="", now=FRIDAY)
+
+    services.remove()
+
+    assert not Buyer.objects.filter(pk=acme.pk).exists()
+    recalls.look_again(now=FRIDAY)
+    assert queries.available(queries.Filter(), now=FRIDAY) == before - 1  # but for the one who opted out
+    assert untruths() == []
+    services.seed(now=FRIDAY)
+    assert Business.objects.filter(slug="t_acme").exists()
+    assert untruths() == []
 
 
 def test_the_ledger_is_closed_again_afterwards(demo):
@@ -474,7 +634,7 @@ def test_the_ledger_is_closed_again_afterwards(demo):
 def test_somebody_elses_business_of_that_name_is_left_alone(no_demo):
     theirs = open_shop("t_acme", name="Acme of Ohio", number="+15552010001")
 
-    seeded = services.seed(now=FRIDAY)
+    seeded = services.seed(now=FRIDAY, aged_leads=100)
 
     assert seeded.left_alone == ["t_acme"]
     assert sorted(row.slug for row in services.demo_businesses()) == ["bristol", "nextgen"]
@@ -482,7 +642,7 @@ def test_somebody_elses_business_of_that_name_is_left_alone(no_demo):
     with every_business():
         assert Customer.objects.filter(business=theirs).count() == 0
     services.remove()
-    assert list(Business.objects.all()) == [theirs]
+    assert not_buying_leads() == [theirs]
 
 
 # --- The commands ---------------------------------------------------------------------------------------------------
@@ -528,7 +688,7 @@ def test_with_a_real_carrier_the_demo_stays_out(no_demo, settings):
     call_command("seed_demo", stdout=said)
 
     assert said.getvalue() == "This installation texts through a real carrier, so the demo stays out of it.\n"
-    assert Business.objects.count() == 0
+    assert not_buying_leads() == []
 
 
 def test_a_lost_login_file_means_new_passwords(demo, settings, tmp_path):
