@@ -122,7 +122,7 @@ def _together(model: type[models.Model]) -> dict[str, Any]:
     if model is JournalLine:
         return {"account": Account.CASH}
     if model is Return:
-        return {"replacement": None}
+        return {"status": "replaced"}
     if model is Customer:
         return {"phone": f"+1555300{next(_numbers):04d}"}
     return {}
