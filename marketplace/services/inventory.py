@@ -123,7 +123,7 @@ def _insert(name: str, window: age_buckets.Window, where: str, values: dict[str,
             # what staff withdrew stays off the shelf at every age, until they put it back
             " AND NOT EXISTS (SELECT FROM marketplace_inventoryitem w WHERE w.lead_id = l.id"
             " AND w.closed_because = 'withdrawn')"
-            " ORDER BY l.called_in_at ON CONFLICT (lead_id, age_bucket) DO NOTHING",
+            " ORDER BY l.called_in_at, l.id ON CONFLICT (lead_id, age_bucket) DO NOTHING",
             {"name": name, "now": now, "after": window.after, "until": window.until, **values},
         )
         return int(cursor.rowcount)
@@ -137,10 +137,13 @@ def _close(name: str, window: age_buckets.Window, *, now: datetime) -> int:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE marketplace_inventoryitem SET closed_at = %(now)s, closed_because = 'aged_out' WHERE id IN ("
+                # Chosen once: as a subquery of IN a planner without statistics would choose again for every row.
+                "WITH old AS MATERIALIZED ("
                 " SELECT id FROM marketplace_inventoryitem WHERE sold_at IS NULL AND closed_at IS NULL"
                 " AND classification IN ('Gold', 'Silver') AND age_bucket = %(name)s AND called_in_at <= %(after)s"
-                " LIMIT %(batch)s FOR UPDATE SKIP LOCKED)",
+                " LIMIT %(batch)s FOR UPDATE SKIP LOCKED)"
+                " UPDATE marketplace_inventoryitem i SET closed_at = %(now)s, closed_because = 'aged_out'"
+                " FROM old WHERE i.id = old.id",
                 {"now": now, "name": name, "after": window.after, "batch": _BATCH},
             )
             closed += cursor.rowcount
