@@ -142,12 +142,12 @@ def _mail(slug: str) -> str:
 
 # What was ordered how many days ago.
 _HARBOR: Final = {
-    46: (Criterion("Gold", "MONTH_6_TO_8", 25, "LA"),),
+    46: (Criterion("Gold", "MONTH_6_TO_8", 20, "LA"),),
     39: (Criterion("Gold", "MONTH_12_TO_23", 40), Criterion("Silver", "MONTH_12_TO_23", 40)),
-    25: (Criterion("Gold", "MONTH_3_TO_5", 20, "TX", "Harris"),),
+    25: (Criterion("Gold", "MONTH_3_TO_5", 10, "TX", "Harris"),),
     12: (Criterion("Silver", "MONTH_24_PLUS", 100),),
-    6: (Criterion("Silver", "MONTH_6_TO_8", 30, "LA"),),
-    2: (Criterion("Gold", "MONTH_9_TO_11", 15, "LA"),),
+    6: (Criterion("Silver", "MONTH_6_TO_8", 30),),
+    2: (Criterion("Gold", "MONTH_9_TO_11", 15),),
 }
 _SUMMIT: Final = {
     30: (Criterion("Gold", "MONTH_24_PLUS", 60, "FL"),),
