@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from django.core.cache import cache
 from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
 
@@ -28,6 +29,7 @@ from marketplace.models import Export, ExportDownload, PricingRule, Purchase, Re
 CLASSES: Final = tuple(Classification.values)
 # Beyond this many people a buyer knows, looking up each of them for a count would keep the page waiting.
 EXACT_UP_TO: Final = 20_000
+_REMEMBERED_FROM: Final = 1_000
 
 _FEW_STATES: Final = 10
 _FAR: Final = 20_000  # items looked at in one statement
@@ -154,7 +156,7 @@ def kinds_for(business: Business, wanted: Filter, *, now: datetime) -> tuple[dic
     )[0][0]
     if known > EXACT_UP_TO:
         return dict(kinds), False
-    held = _held(business, wanted, now=now)
+    held = _held(business, wanted, known=known, now=now)
     return {kind: left for kind, count in kinds.items() if (left := count - held.get(kind, 0)) > 0}, True
 
 
@@ -185,21 +187,40 @@ def _aged_out(wanted: Filter, *, now: datetime) -> list[tuple[Any, ...]]:
     return _fetch(" UNION ALL ".join(parts), values) if parts else []
 
 
-def _held(business: Business, wanted: Filter, *, now: datetime) -> dict[tuple[str, str], int]:
-    """How many of what is for sale this buyer has already, by class and bucket. Asked from their side, which is the
-    short one."""
-    where, values = _places(wanted, alias="i")
-    in_window, window_values = in_some_window(wanted, now=now)
-    found = _fetch(
-        "SELECT i.classification, i.age_bucket, count(*) FROM marketplace_inventoryitem i WHERE i.lead_id IN ("
-        " SELECT s.lead_id FROM marketplace_sale s WHERE s.business_id = %(business)s"
+def _held(business: Business, wanted: Filter, *, known: int, now: datetime) -> dict[tuple[str, str], int]:
+    """How many of what is for sale this buyer has already, by class and bucket."""
+    counted: dict[tuple[str, str], int] = defaultdict(int)
+    for classification, bucket, state, county, count in _held_by_place(business, known=known, now=now):
+        if (not wanted.states or state in wanted.states) and (not wanted.counties or county in wanted.counties):
+            counted[classification, bucket] += count
+    return counted
+
+
+def _held_by_place(business: Business, *, known: int, now: datetime) -> list[tuple[Any, ...]]:
+    """Asked from the buyer's side, which is the short one. Somebody who knows thousands looks at page after page: for them
+    it is asked once a minute, unless they got to know more people or the shelf got new items."""
+    if known < _REMEMBERED_FROM:
+        return _ask_held(business, now=now)
+    newest = _fetch("SELECT id FROM marketplace_inventoryitem ORDER BY id DESC LIMIT 1", {})
+    key = f"marketplace:held:{business.pk}:{known}:{newest}"
+    found: list[tuple[Any, ...]] | None = cache.get(key)
+    if found is None:
+        found = _ask_held(business, now=now)
+        cache.set(key, found, timeout=60)
+    return found
+
+
+def _ask_held(business: Business, *, now: datetime) -> list[tuple[Any, ...]]:
+    in_window, values = in_some_window(Filter(), now=now)
+    return _fetch(
+        "SELECT i.classification, i.age_bucket, i.state, i.county, count(*) FROM marketplace_inventoryitem i"
+        " WHERE i.lead_id IN (SELECT s.lead_id FROM marketplace_sale s WHERE s.business_id = %(business)s"
         " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.phone_mark = k.mark"
         "  WHERE k.business_id = %(business)s"
         " UNION SELECT l.id FROM marketplace_knownphone k JOIN marketplace_agedlead l ON l.other_mark = k.mark"
-        f"  WHERE k.business_id = %(business)s) AND {FOR_SALE} AND ({in_window}){where} GROUP BY 1, 2",
-        {"business": business.pk} | values | window_values,
+        f"  WHERE k.business_id = %(business)s) AND {FOR_SALE} AND ({in_window}) GROUP BY 1, 2, 3, 4",
+        {"business": business.pk} | values,
     )
-    return {(classification, bucket): count for classification, bucket, count in found}
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------------
