@@ -122,14 +122,18 @@ class LeadFile:
         self._number = 0
         self.headings = self._read_headings()
 
-    def rows(self, *, now: datetime, gold_columns: Sequence[str], skip: int = 0) -> Iterator[LeadRow | BadRow]:
-        """What follows the headings, once. A call in after `now` is a mistake. `skip` rows were dealt with before."""
+    def pass_over(self, count: int) -> None:
+        """So many rows were dealt with before."""
+        for cells, _ in self._records() if count else ():
+            count -= bool(cells)
+            if not count:
+                return
+
+    def rows(self, *, now: datetime, gold_columns: Sequence[str]) -> Iterator[LeadRow | BadRow]:
+        """What follows, once. A call in after `now` is a mistake."""
         read = _RowReader(self.headings, now=now, gold_columns=gold_columns)
         for cells, torn in self._records():
             if not cells:
-                continue
-            if skip:
-                skip -= 1
                 continue
             try:
                 if torn:

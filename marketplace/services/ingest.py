@@ -1,8 +1,9 @@
 """Files of leads on their way into the catalogue.
 
 A file is read in stretches. Each is one transaction: leads, inventory, problems and counters stand or fall together, so
-whoever goes on after a crash goes on after the last stretch that was committed. While Postgres takes one stretch in, a
-thread reads the next.
+whoever goes on after a crash goes on after the last stretch that was committed. While Postgres takes one stretch in, the
+next is read: between two blocks of lines that are sent, a few rows. (With a thread for it, Postgres waited a quarter of
+its time for Python's lock.)
 
 A run belongs to whoever claimed it and wrote the moment into `alive_at`. Every stretch checks that this moment is still
 there and writes the next one; a run that was not heard of for PATIENCE may be claimed by somebody else, and the one who
@@ -17,8 +18,8 @@ import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,7 +34,7 @@ from crm.models import User
 from marketplace import age_buckets, columns, reading
 from marketplace.enums import Classification, IngestStatus
 from marketplace.marks import mark_of
-from marketplace.models import IngestProblem, IngestRun
+from marketplace.models import IngestRun
 from marketplace.reading import BadRow, FileRefused, LeadFile, LeadRow
 from marketplace.services import recalls
 
@@ -47,7 +48,8 @@ OTHER_KEY: Final = (
     " Set that key again, then load the file anew."
 )
 _LARGEST: Final = 8_000_000  # characters in one transaction, for files whose rows are a thousand times as long as usual
-_BEAT: Final = 10.0  # seconds between signs of life while the first stretch is looked for
+_BLOCK: Final = 100  # lines sent together
+_AT_ONCE: Final = 100_000  # rows passed over between two signs of life
 UNFINISHED: Final = (IngestStatus.WAITING, IngestStatus.RUNNING)
 _COUNTED: Final = ("done_rows", "successful", "known", "blocked", "failed", "skipped", "gold", "silver")
 _ADDED_TO_ERRORS: Final = ("Row", "Problem")  # headings of an error file, in front of the original ones
@@ -254,43 +256,69 @@ def _read_on(
     stretch: int,
     progress: Callable[[IngestRun], None] | None,
 ) -> None:
-    rows = file.rows(now=clock(), gold_columns=settings.GOLD_COLUMNS, skip=run.done_rows)
-    with ThreadPoolExecutor(1, thread_name_prefix="ingest") as reader:
-        coming = reader.submit(_make_ready, rows, stretch, run, clock)
-        while entries := _wait_for(coming, run, clock):
-            coming = reader.submit(_make_ready, rows, stretch, run, clock)
-            _take_in(run, entries, now=clock())
-            if progress:
-                progress(run)
-            if until and clock() >= until:
-                _ours(run).update(alive_at=None)
-                return
+    _pass_over(file, run, clock=clock)
+    rows = file.rows(now=clock(), gold_columns=settings.GOLD_COLUMNS)
+    ahead = _Ahead(rows, run=run, clock=clock, count=stretch)
+    while entries := ahead.take():
+        _take_in(run, entries, ahead=ahead, now=clock())
+        if progress:
+            progress(run)
+        if until and clock() >= until:
+            _ours(run).update(alive_at=None)
+            return
     ended = _ours(run).update(status=IngestStatus.DONE, total_rows=run.done_rows, finished_at=clock())
     if ended:
         log.info("ingest_done", run=str(run.pk), **{name: getattr(run, name) for name in _COUNTED})
 
 
-def _make_ready(
-    rows: Iterator[LeadRow | BadRow], count: int, run: IngestRun, clock: Callable[[], datetime]
-) -> list[_Ready | _Bad]:
-    """The next stretch, empty at the end of the file. In a thread of its own, which asks the database nothing."""
-    now = clock()
-    shelf = _Shelf(now)
-    ends = f"{run.pk}\t{now.isoformat()}\n"
-    entries: list[_Ready | _Bad] = []
-    size = 0
-    for row in rows:
-        entry: _Ready | _Bad
-        if isinstance(row, BadRow):
-            entry = _Bad(row, {phone: mark_of(phone).hex for phone in row.phones})
-            size += sum(map(len, row.row.values()))
-        else:
-            entry = _ready(row, shelf=shelf, ends=ends)
-            size += len(entry.lead)
-        entries.append(entry)
-        if len(entries) >= count or size >= _LARGEST:
-            break
-    return entries
+def _pass_over(file: LeadFile, run: IngestRun, *, clock: Callable[[], datetime]) -> None:
+    """What was dealt with before. In a long file it takes seconds, so that there are signs of life in between."""
+    left = run.done_rows
+    while left:
+        file.pass_over(min(left, _AT_ONCE))
+        left -= min(left, _AT_ONCE)
+        now = clock()
+        if not _ours(run).update(alive_at=now):
+            raise _LostError
+        run.alive_at = now
+
+
+class _Ahead:
+    """The next stretch, of `count` rows, read a few at a time."""
+
+    def __init__(
+        self, rows: Iterator[LeadRow | BadRow], *, run: IngestRun, clock: Callable[[], datetime], count: int
+    ) -> None:
+        self._rows, self._run, self._clock, self._count = rows, run, clock, count
+        self._begin()
+
+    def _begin(self) -> None:
+        self._entries: list[_Ready | _Bad] = []
+        self._room = _LARGEST
+        now = self._clock()
+        self._shelf = _Shelf(now)
+        self._ends = f"{self._run.pk}\t{now.isoformat()}\n"
+
+    def take(self) -> list[_Ready | _Bad]:
+        """The stretch, whole, while another begins. Empty at the end of the file."""
+        self.read(self._count)
+        entries = self._entries
+        self._begin()
+        return entries
+
+    def read(self, rows: int) -> None:
+        """So many rows, unless the stretch is full before."""
+        for row in islice(self._rows, min(rows, self._count - len(self._entries)) if self._room > 0 else 0):
+            entry: _Ready | _Bad
+            if isinstance(row, BadRow):
+                entry = _Bad(row, {phone: mark_of(phone).hex for phone in row.phones})
+                self._room -= sum(map(len, row.row.values()))
+            else:
+                entry = _ready(row, shelf=self._shelf, ends=self._ends)
+                self._room -= len(entry.lead)
+            self._entries.append(entry)
+            if self._room <= 0:
+                return
 
 
 def _ready(row: LeadRow, *, shelf: _Shelf, ends: str) -> _Ready:
@@ -329,23 +357,7 @@ class _Shelf:
         return self._names[place] if place < len(self._names) else None
 
 
-def _wait_for(
-    coming: Future[list[_Ready | _Bad]], run: IngestRun, clock: Callable[[], datetime]
-) -> list[_Ready | _Bad]:
-    """After a restart the reader passes over what was done before, which takes a while in a long file."""
-    while True:
-        try:
-            return coming.result(timeout=_BEAT)
-        except TimeoutError:
-            if coming.done():  # it was the reader's own
-                raise
-            now = clock()
-            if not _ours(run).update(alive_at=now):
-                raise _LostError from None
-            run.alive_at = now
-
-
-def _take_in(run: IngestRun, entries: list[_Ready | _Bad], *, now: datetime) -> None:
+def _take_in(run: IngestRun, entries: list[_Ready | _Bad], *, ahead: _Ahead, now: datetime) -> None:
     """One stretch, in one transaction. Raises _LostError when the run is not ours any more."""
     ready = [entry for entry in entries if isinstance(entry, _Ready)]
     bad = [entry for entry in entries if isinstance(entry, _Bad)]
@@ -376,9 +388,9 @@ def _take_in(run: IngestRun, entries: list[_Ready | _Bad], *, now: datetime) -> 
         counts["gold"] = sum(entry.classification == Classification.GOLD for entry in new)
         counts["silver"] = len(new) - counts["gold"]
         if not run.dry_run:
-            _copy(cursor, f"marketplace_agedlead ({_LEAD})", (entry.lead for entry in new))
-            _copy(cursor, f"marketplace_inventoryitem ({_ITEM})", (entry.item for entry in new))
-        _copy(cursor, f"{IngestProblem._meta.db_table} ({_PROBLEM})", (_problem_line(run, row) for row in problems))
+            _copy(cursor, f"marketplace_agedlead ({_LEAD})", [entry.lead for entry in new], ahead)
+            _copy(cursor, f"marketplace_inventoryitem ({_ITEM})", [entry.item for entry in new], ahead)
+        _copy(cursor, f"marketplace_ingestproblem ({_PROBLEM})", [_problem_line(run, row) for row in problems], ahead)
         totals = {name: getattr(run, name) + counts[name] for name in _COUNTED}
         IngestRun.objects.filter(pk=run.pk).update(**totals, alive_at=now)
     run.alive_at = now  # only now: until the commit the claim is the old one
@@ -403,11 +415,13 @@ def _found(cursor: Any, sql: str, wanted: Iterable[str]) -> set[str]:
     return {row[0] for row in cursor.fetchall()}
 
 
-def _copy(cursor: Any, into: str, lines: Iterable[str]) -> None:
-    text = "".join(lines)
-    if text:
-        with cursor.copy(f"COPY {into} FROM STDIN") as copy:
-            copy.write(text)
+def _copy(cursor: Any, into: str, lines: list[str], ahead: _Ahead) -> None:
+    if not any(lines):
+        return
+    with cursor.copy(f"COPY {into} FROM STDIN") as copy:
+        for start in range(0, len(lines), _BLOCK):
+            copy.write("".join(lines[start : start + _BLOCK]))
+            ahead.read(_BLOCK // 2)  # leads and items: two lines for each row
 
 
 def _problem_line(run: IngestRun, row: BadRow) -> str:

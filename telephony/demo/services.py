@@ -57,7 +57,7 @@ class Seeded:
 def seed(*, now: datetime, aged_leads: int = marketplace.LEADS) -> Seeded:
     """Make what is missing and tell the days since the last time. Twice on one day, the second changes nothing.
 
-    `aged_leads`: how many stand in the marketplace.
+    `aged_leads`: how many stand in the marketplace; 0: there is none.
     """
     keys: list[ShownKey] = []
     left_alone = []
@@ -73,14 +73,15 @@ def seed(*, now: datetime, aged_leads: int = marketplace.LEADS) -> Seeded:
                 owner, helper = access.join(business, demo)
                 keys += access.new_keys(business, now=now)
                 _carry_on(demo, business, owner=owner, helper=helper, now=now)
-    with transaction.atomic():
-        _one_at_a_time()
-        buyer = marketplace.seed(now=now, staff=User.objects.get(email=access.STAFF_EMAIL), leads=aged_leads)
-        if buyer is None:
-            left_alone += marketplace.taken()
-        else:
-            access.join_buyer(buyer)
-            keys += access.new_keys(buyer, now=now)
+    if aged_leads:
+        with transaction.atomic():
+            _one_at_a_time()
+            buyer = marketplace.seed(now=now, staff=User.objects.get(email=access.STAFF_EMAIL), leads=aged_leads)
+            if buyer is None:
+                left_alone += marketplace.taken()
+            else:
+                access.join_buyer(buyer)
+                keys += access.new_keys(buyer, now=now)
     return Seeded(passwords=passwords, keys=keys, left_alone=left_alone)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import multiprocessing
 import os
 import signal
@@ -423,10 +424,10 @@ def test_after_a_crash_inside_a_stretch_nothing_of_it_is_there(crash_at: int, mo
     assert run
     copy, calls = ingest._copy, iter(range(crash_at))
 
-    def crash(cursor: Any, into: str, lines: Any) -> None:
+    def crash(*args: Any) -> None:
         if next(calls, None) is None:
             raise Crash
-        copy(cursor, into, lines)
+        copy(*args)
 
     monkeypatch.setattr(ingest, "_copy", crash)
     with pytest.raises(Crash):
@@ -537,35 +538,35 @@ def test_a_stopped_file_keeps_what_came_in_and_brings_no_more() -> None:
     assert not ingest.stop(run=stopped, now=LATER)
 
 
-def test_a_long_search_for_the_first_row_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = ingest.take(run=upload(csv_bytes([ROW])), now=NOW)
+@pytest.fixture
+def half_done(monkeypatch: pytest.MonkeyPatch) -> IngestRun:
+    """Four rows of MIXED are in, and somebody goes on; rows are passed over one by one."""
+    monkeypatch.setattr(ingest, "_AT_ONCE", 1)
+    run = ingest.take(run=upload(csv_bytes(MIXED)), now=NOW)
     assert run
-    make_ready, alive = ingest._make_ready, threading.Event()
+    ingest.work_on(run=run, clock=at(NOW), stretch=4, until=NOW)
+    run = ingest.take(run=run, now=NOW)
+    assert run
+    assert run.done_rows == 4
+    return run
 
-    def slowly(*args: Any) -> Any:
-        assert alive.wait(timeout=30)
-        return make_ready(*args)
+
+def test_passing_over_what_was_done_gives_signs_of_life(half_done: IngestRun) -> None:
+    ticks = itertools.count(1)
+    seen = []
 
     def clock() -> datetime:
-        if threading.current_thread() is threading.main_thread() and IngestRun.objects.get().alive_at == LATER:
-            alive.set()
-        return LATER
+        seen.append(IngestRun.objects.get().alive_at)
+        return NOW + timedelta(seconds=next(ticks))
 
-    monkeypatch.setattr(ingest, "_make_ready", slowly)
-    monkeypatch.setattr(ingest, "_BEAT", 0.01)
-    done = ingest.work_on(run=run, clock=clock)
-    assert (done.status, done.successful) == (IngestStatus.DONE, 1)
+    check_that_all_of_mixed_is_there(ingest.work_on(run=half_done, clock=clock))
+    assert seen[:5] == [NOW + timedelta(seconds=n) for n in range(5)]
 
 
-def test_and_hears_while_it_searches_that_the_file_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = ingest.take(run=upload(csv_bytes([ROW])), now=NOW)
-    assert run
-    ingest.stop(run=run, now=NOW)
-    make_ready = ingest._make_ready
-    monkeypatch.setattr(ingest, "_make_ready", lambda *args: time.sleep(0.1) or make_ready(*args))
-    monkeypatch.setattr(ingest, "_BEAT", 0.01)
-    assert ingest.work_on(run=run, clock=at(NOW)).status == IngestStatus.STOPPED
-    assert not AgedLead.objects.exists()
+def test_and_notices_that_the_file_was_stopped(half_done: IngestRun) -> None:
+    ingest.stop(run=half_done, now=NOW)
+    stopped = ingest.work_on(run=half_done, clock=at(NOW))
+    assert (stopped.status, stopped.done_rows) == (IngestStatus.STOPPED, 4)
 
 
 @pytest.mark.django_db(transaction=True)

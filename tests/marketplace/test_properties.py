@@ -12,7 +12,6 @@ import io
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -658,17 +657,18 @@ class Market:
 # --- Telling stories ---------------------------------------------------------------------------------------------------
 
 
-def tell(stage: Stage, story: Story) -> tuple[int, Exception] | None:
-    """From the same beginning, and everything is forgotten afterwards. The step that went wrong, and how."""
-    with ExitStack() as told:
-        told.enter_context(transaction.atomic())
-        told.enter_context(every_business())
+def tell(stage: Stage, story: Story) -> tuple[Story, Exception] | None:
+    """From the same beginning, and everything is forgotten afterwards. The story as far as it went well, and one step
+    more; and what went wrong."""
+    told: Story = []
+    with transaction.atomic(), every_business():
         market = Market(stage)
         try:
-            for index, (happens, seed) in enumerate(story):
-                market.step(happens, seed)
-        except Exception as error:  # an AssertionError, or whatever a service may raise
-            return index, error
+            for step in story:
+                told.append(step)
+                market.step(*step)
+        except Exception as error:  # an AssertionError, or whatever a service raises that it should not
+            return told, error
         finally:
             transaction.set_rollback(True)
     return None
@@ -707,6 +707,6 @@ def test_whatever_happens_the_marketplace_keeps_its_promises(stage: Stage, numbe
     story = [(one, f"{number}/{index}") for index, one in enumerate(happens)]
     wrong = tell(stage, story)
     if wrong:
-        story = shortest(stage, story[: wrong[0] + 1])
-        _, error = tell(stage, story) or wrong
-        raise AssertionError("It goes wrong after\n" + "\n".join(map(str, story))) from error
+        told = shortest(stage, wrong[0])
+        _, error = tell(stage, told) or wrong
+        raise AssertionError("It goes wrong after\n" + "\n".join(map(str, told))) from error

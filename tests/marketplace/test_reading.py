@@ -22,9 +22,10 @@ HEADINGS = tuple(SOURCE)
 HOW = "Write it as MM-DD-YYYY HH:MM:SS, like 01-31-2025 14:05:00."
 
 
-def read(data: bytes | str, *, skip: int = 0) -> list[LeadRow | BadRow]:
+def read(data: bytes | str, *, after: int = 0) -> list[LeadRow | BadRow]:
     file = LeadFile(io.BytesIO(data.encode() if isinstance(data, str) else data))
-    return list(file.rows(now=NOW, gold_columns=GOLD_COLUMNS, skip=skip))
+    file.pass_over(after)
+    return list(file.rows(now=NOW, gold_columns=GOLD_COLUMNS))
 
 
 def read_one(**cells: str) -> LeadRow:
@@ -443,7 +444,7 @@ def test_after_a_restart_the_reading_goes_on_with_the_next_row() -> None:
     data = csv_text([a_row(n, address="a\nb") for n in range(5)]).replace("M-1", "\nM-1").replace("M-3", '"M-3')
     whole = read(data)
     for done in range(6):
-        assert read(data, skip=done) == whole[done:]
+        assert read(data, after=done) == whole[done:]
 
 
 @pytest.mark.parametrize(

