@@ -162,6 +162,8 @@ DATABASES["default"]["ATOMIC_REQUESTS"] = False
 # same twenty statements again. Behind PgBouncer in transaction mode set DB_PREPARE=off.
 if env.bool("DB_PREPARE", default=True):
     DATABASES["default"].setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=5)
+if TESTING:  # a test's data need not survive a power cut, so nobody waits for the disk
+    DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = _servers.redis_url or env.str("REDIS_URL")
 if TESTING:  # test processes side by side: each in a database of its own
