@@ -322,21 +322,23 @@ def _fill(
     fill: _FillBasket, business: Business, criteria: Sequence[Criterion], *, now: datetime
 ) -> tuple[_Basket, tuple[int, int] | None]:
     """A full basket, or (index of the criterion, how many there were). What a short try had locked is free again."""
-    basket, shortage = _try(fill)
-    if shortage is None or not _others_hold_some(business, criteria[shortage[0] :], now=now):
-        return basket, shortage
-    with connection.cursor() as cursor:  # released with the transaction
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LINE])
     until = time.monotonic() + _IN_LINE
+    in_line, nobody_held_any = False, 0
     while True:
         basket, shortage = _try(fill)
-        if (
-            shortage is None
-            or time.monotonic() > until
-            or not _others_hold_some(business, criteria[shortage[0] :], now=now)
-        ):
+        if shortage is None:
+            return basket, None
+        if not _others_hold_some(business, criteria[shortage[0] :], now=now):
+            nobody_held_any += 1  # or they let go between our two looks: so once more
+        elif in_line:
+            nobody_held_any = 0
+            time.sleep(_PAUSE)
+        else:
+            with connection.cursor() as cursor:  # released with the transaction
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LINE])
+            in_line, nobody_held_any = True, 0
+        if nobody_held_any == 2 or time.monotonic() > until:
             return basket, shortage
-        time.sleep(_PAUSE)
 
 
 class _LetGo(Exception):

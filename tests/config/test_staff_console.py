@@ -203,33 +203,32 @@ def test_every_table_has_an_example_in_these_tests(cast):
     assert set(fill(cast, 0, 1)) == set(TABLES)
 
 
-@pytest.mark.parametrize("model", LISTS, ids=lambda model: model._meta.label)
-def test_a_list_takes_as_many_queries_for_three_rows_as_for_one(console, cast, model):
+def test_a_list_takes_as_many_queries_for_three_rows_as_for_one(console, cast):
+    """Every list of the console, in one go: furnishing the whole house for each of them takes a minute."""
     fill(cast, 0, 1)
-    console.get(list_of(model))
-    one = queries(console, list_of(model))
+    one = {}
+    for model in LISTS:
+        console.get(list_of(model))
+        one[model._meta.label] = queries(console, list_of(model))
     fill(cast, 1, 2)
-    three = queries(console, list_of(model))
-    assert three == one
-    assert one <= 6
+    assert {model._meta.label: queries(console, list_of(model)) for model in LISTS} == one
+    assert {label: count for label, count in one.items() if count > 6} == {}
 
 
-@pytest.mark.parametrize("model", TABLES, ids=lambda model: model._meta.label)
-def test_a_page_takes_as_many_queries_whatever_else_there_is(console, cast, model):
-    row = fill(cast, 0, 1)[model]
-    console.get(page_of(row))
-    before = queries(console, page_of(row))
+def test_a_page_takes_as_many_queries_whatever_else_there_is(console, cast):
+    rows = fill(cast, 0, 1)
+    before = {}
+    for model in TABLES:
+        console.get(page_of(rows[model]))
+        before[model._meta.label] = queries(console, page_of(rows[model]))
     fill(cast, 1, 2)
-    assert queries(console, page_of(row)) == before
-    assert before <= 14
+    assert {model._meta.label: queries(console, page_of(rows[model])) for model in TABLES} == before
+    assert {label: count for label, count in before.items() if count > 14} == {}
 
 
-@pytest.mark.parametrize(
-    "model", [m for m in LISTS if admin.site._registry[m].search_fields], ids=lambda model: model._meta.label
-)
-def test_a_search_takes_whatever_is_typed(console, cast, model):
+def test_a_search_takes_whatever_is_typed(console, cast):
     fill(cast, 0, 1)
-    for words in (
+    typed = (
         "+15551234500",
         "Ann O'Neil",
         "%",
@@ -240,9 +239,12 @@ def test_a_search_takes_whatever_is_typed(console, cast, model):
         str(uuid.uuid4()),
         "fd_api_1",
         "ü",
-        "a\x00b"[:1],
-    ):
-        assert console.get(list_of(model), {"q": words}).status_code == 200, words
+    )
+    for model in LISTS:
+        if not admin.site._registry[model].search_fields:
+            continue
+        for words in typed:
+            assert console.get(list_of(model), {"q": words}).status_code == 200, (model, words)
 
 
 @pytest.mark.parametrize(
@@ -313,14 +315,14 @@ def test_an_action_takes_the_rows_one_sees_and_never_the_whole_table(console, ca
 # --- Who gets in -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", TABLES, ids=lambda model: model._meta.label)
-def test_an_owner_and_a_stranger_are_sent_to_the_sign_in(client, cast, model):
+def test_an_owner_and_a_stranger_are_sent_to_the_sign_in(client, cast):
     for user in (None, cast.alice):
         if user:
             client.force_login(user)
-        response = client.get(list_of(model))
-        assert response.status_code == 302
-        assert response.headers["Location"].startswith("/admin/login/?next=")
+        for model in TABLES:
+            response = client.get(list_of(model))
+            assert response.status_code == 302, model
+            assert response.headers["Location"].startswith("/admin/login/?next="), model
 
 
 def test_staff_sign_in_by_e_mail_however_it_is_written(client, sue):
@@ -701,16 +703,15 @@ def test_what_nobody_needs_is_deleted_with_a_trace(console, cast, sue):
     assert (event.actor, event.business) == (sue, cast.shop)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [Customer, Conversation, Message, Appointment, Lead, Business, User, InboundEvent, AuditEvent, Activity, ApiKey],
-    ids=lambda model: model._meta.label,
-)
-def test_history_is_not_deleted_by_anybody(console, cast, model):
-    row = fill(cast, 0, 1)[model]
-    assert console.post(page_of(row).replace("/change/", "/delete/"), {"post": "yes"}).status_code == 403
-    assert choose(console, "delete_selected", row).status_code == 200
-    assert model._default_manager.filter(pk=row.pk).exists()
+def test_history_is_not_deleted_by_anybody(console, cast):
+    rows = fill(cast, 0, 1)
+    for model in (
+        Customer, Conversation, Message, Appointment, Lead, Business, User, InboundEvent, AuditEvent, Activity, ApiKey
+    ):  # fmt: skip
+        row = rows[model]
+        assert console.post(page_of(row).replace("/change/", "/delete/"), {"post": "yes"}).status_code == 403, model
+        assert choose(console, "delete_selected", row).status_code == 200, model
+        assert model._default_manager.filter(pk=row.pk).exists(), model
 
 
 def test_time_off_is_written_on_the_clock_of_the_business(console, cast):

@@ -32,6 +32,7 @@ from crm.enums import ConsentSource
 from crm.models import Business
 from crm.scoping import every_business, only
 from crm.services import Refused, add_business
+from marketplace import queries
 from marketplace.allocation import Criterion
 from marketplace.enums import AgeBucket, GoneBecause, ReturnReason, Terms
 from marketplace.models import AgedLead, GonePerson, IngestProblem, IngestRun, InventoryItem, PricingRule, Return, Sale
@@ -507,6 +508,21 @@ def test_who_buys_somebody_while_they_are_forgotten_is_told_on_the_next_day_at_t
         assert Sale.objects.count() == 1
         recalls.look_again(now=NOW + timedelta(hours=9))
     assert untruths() == []
+
+
+@pytest.mark.parametrize("because", GoneBecause)
+def test_whoever_is_left_on_the_shelf_by_such_a_moment_is_not_sold(shop: Business, because: GoneBecause) -> None:
+    item = an_item()
+    recalls.forget(phone=item.lead.phone, because=because, told_by="A letter", now=NOW)
+    InventoryItem.objects.update(closed_at=None, closed_because="")
+    with pytest.raises(Short):
+        buy_one(shop)
+    with pytest.raises(CannotBuy):
+        buy_items(shop, item)
+    with only(shop):
+        assert queries.browse(shop, queries.Filter(), now=NOW, limit=10).items == []
+        with pytest.raises(NotForSale):
+            purchases.quote_items(business=shop, item_ids=[item.pk], now=NOW)
 
 
 def test_somebody_listed_while_they_are_bought_stays_known_when_the_list_is_cleared(shop: Business) -> None:
