@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Sum
 from django.urls import reverse
 from django.utils import timezone
@@ -760,16 +760,6 @@ def test_a_day_without_a_sale_is_in_the_report_and_a_long_period_is_told_by_mont
     assert week.total.average is None
     half = reports.sales(reports.Period(date(2026, 5, 31), date(2026, 11, 7)))
     assert [line.key.month for line in half.lines[By.TIME]] == [5, 6, 7, 8, 9, 10, 11]
-
-
-def test_a_report_reads_the_sales_of_its_days_by_the_index(shop):
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        period = reports.this_month(NOW)
-        values = {"since": period.since, "until": period.until, "step": "day"}
-        for sql, index in ((reports._SOLD, "sale_by_day"), (reports._CREDITED, "journal_newest")):
-            cursor.execute(f"EXPLAIN {sql}", values)
-            assert index in "\n".join(row[0] for row in cursor.fetchall())
 
 
 def test_the_page_and_its_file_show_the_same_numbers(console, sue, shop, today):

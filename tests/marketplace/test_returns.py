@@ -98,7 +98,10 @@ def test_a_customer_they_had_before_is_taken_back_at_once_one_made_by_the_purcha
     waiting = ask(shop, second, later, ReturnReason.DUPLICATE)
     assert waiting.status == "requested"
     assert waiting.evidence == [
-        {"text": "Neither the buyer's customers nor their lists had this number before the purchase.", "speaks_for": False}
+        {
+            "text": "Neither the buyer's customers nor their lists had this number before the purchase.",
+            "speaks_for": False,
+        }
     ]
 
 
