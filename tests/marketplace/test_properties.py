@@ -67,9 +67,10 @@ LIFE: Final = {
     "a_buyer_looks": 3,
     "a_buyer_orders_by_criteria": 12,
     "a_buyer_orders_items": 8,
-    "a_buyer_asks_what_criteria_cost": 3,
+    "a_buyer_asks_what_criteria_cost": 2,
     "a_buyer_asks_what_items_cost": 3,
-    "a_quote_is_bought": 7,
+    "a_quote_is_bought": 5,
+    "a_price_changes_under_a_quote": 5,
     "money_moves": 4,
     "terms_change": 2,
     "a_lead_is_given_back": 8,
@@ -123,7 +124,7 @@ class Market:
         self.load(
             [
                 self.row(dice.choice(ages), dice.randrange(80_000), person, "", county, is_gold=dice.random() < 0.8)
-                for person, county in zip(PEOPLE * 2, cycle(PLACES), strict=False)
+                for person, county in zip([*PEOPLE * 2, *[""] * 4], cycle(PLACES), strict=False)
             ]
         )
         self.compare()
@@ -193,11 +194,11 @@ class Market:
         )  # fmt: skip
 
     def a_file_comes(self, dice: random.Random) -> None:
-        people = [*PEOPLE, ""]
+        people = [*PEOPLE, "", ""]
         sent = []
         for _ in range(dice.randint(1, 5)):
             row = self.row(
-                dice.choice(AGES), dice.choice([0, -2, 20_000]), dice.choice(people), dice.choice(["", *people]),
+                dice.choice(AGES), dice.choice([0, -2, 20_000]), dice.choice(people), dice.choice(["", dice.choice(people)]),
                 dice.choice(list(PLACES)), is_gold=dice.random() < 0.7,
             )  # fmt: skip
             flaw = dice.choice(FLAWS)
@@ -315,18 +316,21 @@ class Market:
     # --- prices
 
     def a_price_is_set(self, dice: random.Random) -> None:
-        kind, price = dice.choice(list(self.paper.prices)), dice.choice(AMOUNTS)
         since = self.now + timedelta(days=dice.choice([0, 0, 3, 40]))
+        self.set_price(dice, dice.choice(list(self.paper.prices)), since=since)
 
-        def set_price() -> object:
+    def set_price(self, dice: random.Random, kind: Kind, *, since: datetime) -> None:
+        price = dice.choice(AMOUNTS)
+
+        def set_it() -> object:
             return prices.set_price(
                 classification=kind[0], age_bucket=kind[1], price=price, now=self.now, effective_from=since
             )
 
         if price != round(price, 2):
-            self.refused(Refused, set_price)
+            self.refused(Refused, set_it)
             return
-        set_price()
+        set_it()
         self.paper.prices[kind][since] = price
 
     def a_planned_price_is_taken_back(self, dice: random.Random) -> None:
@@ -442,11 +446,22 @@ class Market:
 
     def a_quote_is_bought(self, dice: random.Random) -> None:
         """Once, while it stands, by whom it was made for."""
-        if not self.quotes:
-            return
-        quote = dice.choice([*self.quotes, *self.quotes[-1:] * len(self.quotes)])
-        business = quote.business if dice.random() < 0.9 else self.a_buyer(dice)[0]
+        if self.quotes:
+            fresh = [quote for quote in self.quotes if not quote.used and self.now <= quote.until]
+            quote = dice.choice(fresh if fresh and dice.random() < 0.75 else self.quotes)
+            self.buy_quote(quote, quote.business if dice.random() < 0.9 else self.a_buyer(dice)[0])
 
+    def a_price_changes_under_a_quote(self, dice: random.Random) -> None:
+        """The quote keeps its own, once."""
+        self.a_buyer_asks_what_criteria_cost(dice)
+        quote = self.quotes[-1]
+        self.now += SECOND
+        self.set_price(dice, (quote.criteria[0].classification, quote.criteria[0].age_bucket), since=self.now)
+        for _ in range(2):
+            self.now += SECOND
+            self.buy_quote(quote, quote.business)
+
+    def buy_quote(self, quote: Quoted, business: Business) -> None:
         def buy() -> Bought:
             return purchases.buy_quote(business=business, quote_id=quote.id, by="", now=self.now)
 
