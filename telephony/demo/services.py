@@ -24,7 +24,7 @@ from leads import services as intake
 from leads.enums import IntakeStatus
 from leads.models import Lead, Proposal
 from marketplace import demo as marketplace
-from marketplace.models import InventoryItem
+from marketplace.models import InventoryItem, Sale
 from telephony.demo import access, diary, today
 from telephony.demo.access import ShownKey
 from telephony.demo.businesses import DEMO, DemoBusiness, is_demo
@@ -211,6 +211,7 @@ def remove() -> list[str]:
             return []
         numbers = [number for business in businesses for number in business.numbers.values_list("e164", flat=True)]
         SimulatedText.objects.filter(Q(from_number__in=numbers) | Q(to_number__in=numbers)).delete()
+        bought = list(Sale.objects.filter(business__in=businesses).values_list("item_id", flat=True))
         for model, path in _owned():
             rows = model._base_manager.filter(**{f"{path}__in": businesses})
             if model._meta.db_table in _EVIDENCE:
@@ -218,8 +219,7 @@ def remove() -> list[str]:
             else:
                 rows._raw_delete(rows.db)  # children go before parents, so there is nothing left to cascade to
         Business.objects.filter(pk__in=[row.pk for row in businesses]).delete()
-        # What one of them had bought is for sale again.
-        InventoryItem.objects.filter(sold_at__isnull=False, sale=None).update(sold_at=None)
+        InventoryItem.objects.filter(pk__in=bought).update(sold_at=None)  # for sale again
         return [row.name for row in businesses]
 
 
