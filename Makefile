@@ -15,7 +15,7 @@ run: venv ## Start everything here, with demo data (PORT=8000, FRONTDESK_DATA=.d
 	@$(PYTHON) -m config.run
 
 test: venv ## Run the tests (ARGS="-k words" for some of them)
-	@$(PYTHON) -m pytest -n 2 $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: venv ## Check style, types, floors, migrations and deployment settings
 	@$(MAKE) --keep-going --no-print-directory style types floors migrations deployment
