@@ -40,10 +40,12 @@ def claim_due(*, now: datetime, limit: int = 20) -> list[str]:
     """Claim texts that are due; only the caller may send them now. Committed at once."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE crm_message SET status = 'sending', claimed_at = %s, attempts = attempts + 1 WHERE id IN ("
-            " SELECT id FROM crm_message WHERE status = 'queued' AND due_at <= %s ORDER BY due_at LIMIT %s"
-            " FOR UPDATE SKIP LOCKED) RETURNING id",
-            [now, now, limit],
+            # Chosen once: as a subquery of IN some plans choose again for every row, and claim more than `limit`.
+            "WITH due AS MATERIALIZED (SELECT id FROM crm_message WHERE status = 'queued' AND due_at <= %s"
+            " ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " UPDATE crm_message m SET status = 'sending', claimed_at = %s, attempts = attempts + 1"
+            " FROM due WHERE m.id = due.id RETURNING m.id",
+            [now, limit, now],
         )
         return [str(row[0]) for row in cursor.fetchall()]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache, caches
+from django.db import connection
 from kombu.exceptions import OperationalError
 
 from crm import consent, messaging
@@ -250,6 +251,16 @@ def test_a_text_that_got_through_at_the_second_try_keeps_no_trace_of_trouble(twi
 
     assert send_due(now + BACKOFF) == [MessageStatus.SENT]
     assert (facts(message), stored(message).attempts) == (("sent", "", ""), 2)
+
+
+def test_a_claim_takes_no_more_than_it_says_whatever_way_the_planner_goes(cast, now):
+    for n in range(3):
+        queue(cast.shop, f"Text {n}", now=now)
+    with connection.cursor() as cursor:
+        for way in ("hashjoin", "mergejoin", "hashagg", "material", "indexscan", "bitmapscan", "sort"):
+            cursor.execute(f"SET LOCAL enable_{way} = off")
+
+    assert [len(delivery.claim_due(now=now, limit=1)) for _ in range(4)] == [1, 1, 1, 0]
 
 
 def test_one_text_that_breaks_our_own_code_does_not_hold_up_the_others(
