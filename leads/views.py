@@ -58,7 +58,7 @@ def leads(request: PageRequest) -> HttpResponse:
         "after": shown.after,
         "is_first": "after" not in request.GET,
         "count": count,
-        "noun": say_noun(count, "request", "requests"),
+        "noun": say_noun(count, "lead", "leads"),
         "search": words,
         "status": status,
         "keep": [{"name": "status", "value": status}] if status else [],

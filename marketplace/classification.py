@@ -6,7 +6,7 @@ lead, and so its price; never whether it may be sold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -24,13 +24,8 @@ GOLD_COLUMNS: Final = (
 )
 
 
-def classify(row: Mapping[str, str | None], *, gold_columns: Sequence[str] = GOLD_COLUMNS) -> str:
-    """`row` is keyed by the column headings of the file. A column that is not there counts as blank."""
-    return GOLD if all((row.get(column) or "").strip() for column in gold_columns) else SILVER
-
-
 def classifier(header: Sequence[str], *, gold_columns: Sequence[str] = GOLD_COLUMNS) -> Callable[[Sequence[str]], str]:
-    """The same for rows as lists of trimmed values under `header`, for files of millions of rows."""
+    """Judges rows, as lists of trimmed values under `header`. A column that is not there counts as blank."""
     if any(column not in header for column in gold_columns):
         return lambda values: SILVER
     places = [header.index(column) for column in gold_columns]

@@ -341,20 +341,12 @@ def _fill(
             return basket, shortage
 
 
-class _LetGo(Exception):
-    """Rolls a savepoint back, and with it every lock taken since."""
-
-
 def _try(fill: _FillBasket) -> tuple[_Basket, tuple[int, int] | None]:
     basket = _Basket()
-    shortage = None
-    try:
-        with transaction.atomic():
-            shortage = fill(basket)
-            if shortage is not None:
-                raise _LetGo
-    except _LetGo:
-        pass
+    with transaction.atomic():  # a savepoint: rolled back, every lock taken since is let go
+        shortage = fill(basket)
+        if shortage is not None:
+            transaction.set_rollback(True)
     return basket, shortage
 
 
@@ -500,6 +492,8 @@ def _close_order(
     quote: Quote | None, criteria: list[dict[str, Any]] | None = None, replaced: int = 0,
 ) -> Bought:  # fmt: skip
     """Write down the order, its sales and its entry; the leads are in the basket and marked sold."""
+    if not picked:
+        raise CannotBuy("Choose at least one lead.")
     total = pricing.total((1, prices[item.classification, item.age_bucket]) for item in picked)
     purchase = Purchase(
         business=buyer.business, number=_next_number(), quote=quote, criteria=criteria or [], quantity=len(picked),

@@ -193,7 +193,7 @@ def test_leads_are_newest_first_with_what_was_asked_and_how_it_stands(cast, life
     response = alice.get(page("leads:leads"))
     assert people(response) == ["Paula Shaw", "Paul Ray"]
     text = words_of(response)
-    assert "2 requests" in text
+    assert "2 leads" in text
     assert "Paul Ray 8:55 AM AC Repair Slot offered by Web form answered at once" in text
     assert "Is a drip normal? New by Web form" in text
 

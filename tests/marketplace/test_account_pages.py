@@ -500,7 +500,7 @@ def test_recalls_say_whom_to_take_off_the_lists_and_why(shop, alice, now):
     recall_two(shop, now)
     shown = words_of(alice.get(page("marketplace:recalls")))
     assert "Recalls 2 to confirm" in shown
-    assert "John Moore Opted out Nov 17, 2026 (504) 555-" in shown
+    assert "John Moore Opted out Nov 17, 2026 (504) 666-" in shown
     assert "Do not call or text them, and take them off your lists." in shown
     assert "Erased Erased on request Nov 18, 2026 This person asked to be erased." in shown
     assert shown.count("John Moore") == 2  # the name, and on the button; the erased one has none

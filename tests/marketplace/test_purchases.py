@@ -167,6 +167,17 @@ def test_what_has_gone_meanwhile_is_replaced_by_its_like(shop, cast, now):
     assert elsewhere.sold_at is None
 
 
+def test_an_order_of_nothing_is_no_order(shop, now):
+    for order in (
+        lambda: buy(shop, now),
+        lambda: buy(shop, now, Criterion("Gold", "MONTH_6_TO_8", 0)),
+        lambda: buy_items(shop, now),
+    ):
+        with pytest.raises(CannotBuy, match="^Choose at least one lead.$"):
+            order()
+    nothing_happened(shop)
+
+
 def test_unknown_and_repeated_ids_are_refused_with_their_number(shop, now):
     item = an_item()
     with pytest.raises(CannotBuy, match="2 requested items are no longer available or don't exist"):

@@ -437,8 +437,8 @@ def test_the_marketplace_of_the_demo_is_in_order(demo):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("browse", "Gold"), ("purchases", "P-10"), ("returns", "Somebody else answers"), ("recalls", "opted out"),
-        ("account", "Harbor Home Protection"), ("invoices", "I-10"),
+        ("browse", "Gold"), ("purchases", r"P-\d+"), ("returns", "Somebody else answers"), ("recalls", "opted out"),
+        ("account", "Harbor Home Protection"), ("invoices", r"I-\d+"),
     ],
 )  # fmt: skip
 def test_the_buyers_pages_have_something_to_show(demo, name, says):
@@ -448,7 +448,7 @@ def test_the_buyers_pages_have_something_to_show(demo, name, says):
         page = hannah.get(reverse(f"marketplace:{name}", args=["harbor"]))
 
     assert page.status_code == 200
-    assert says in page.content.decode()
+    assert re.search(says, page.content.decode())
 
 
 def test_somebody_elses_buyer_of_that_name_is_left_alone(demo):
