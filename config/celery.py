@@ -26,6 +26,10 @@ app.conf.task_routes = {
     "booking.tasks.remind_customers": {"queue": "bulk"},
     "crm.tasks.forget_old_answers": {"queue": "bulk"},
     "telephony.tasks.move_simulated_texts": {"queue": "bulk"},
+    # A salesperson waits for the next deal, and a lead for its score; what the model reads takes longer.
+    "leads.tasks.pass_on_offers": {"queue": "inbound"},
+    "leads.tasks.score_due": {"queue": "inbound"},
+    "leads.tasks.*": {"queue": "bulk"},
     # A person who opted out, and the buyers who must hear of it, do not wait behind a long file.
     "marketplace.tasks.hear_opt_outs": {"queue": "outbound"},
     "marketplace.tasks.send_webhooks": {"queue": "outbound"},
@@ -51,6 +55,9 @@ app.conf.beat_schedule = {
         "schedule": 2.0,
         "options": {"expires": 2},
     },
+    "score-leads": {"task": "leads.tasks.score_due", "schedule": 5.0, "options": {"expires": 5}},
+    "pass-on-offers": {"task": "leads.tasks.pass_on_offers", "schedule": 15.0, "options": {"expires": 15}},
+    "tell-late-leads": {"task": "leads.tasks.tell_late", "schedule": 60.0, "options": {"expires": 60}},
     # --- Marketplace: what people wait for is woken at once, too ---
     "ingest-files": {"task": "marketplace.tasks.ingest_files", "schedule": 10.0, "options": {"expires": 10}},
     "make-exports": {"task": "marketplace.tasks.make_exports", "schedule": 5.0, "options": {"expires": 5}},

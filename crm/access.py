@@ -64,7 +64,7 @@ def business_page(room: str = "", *, write: bool = False) -> Callable[[Page], Pa
             reason = _why_no_writing(membership)
             request.business, request.membership, request.may_write = business, membership, not reason
             request.room, request.now = room, timezone.now()
-            request.counts = SimpleLazyObject(functools.partial(queries.counts, business))  # type: ignore[assignment]
+            request.counts = SimpleLazyObject(functools.partial(queries.counts, business, now=request.now))  # type: ignore[assignment]
             if request.session.get("business") != slug:
                 request.session["business"] = slug  # where they land the next time
             structlog.contextvars.bind_contextvars(tenant_id=slug)

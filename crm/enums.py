@@ -124,6 +124,9 @@ class Verb(TextChoices):
     EDITED = "edited", "Edited"
     MERGED = "merged", "Merged"
     NOTE = "note", "Note"
+    CALLED = "called", "Called"
+    STAGE = "stage", "Moved on"
+    SALES = "sales", "Sales"
 
 
 class TaskReason(TextChoices):
@@ -133,6 +136,9 @@ class TaskReason(TextChoices):
     ASKED_A_PERSON = "asked_a_person", "Needs a person"
     AFTER_OPT_OUT = "after_opt_out", "Wrote after opting out"
     NOT_DELIVERED = "not_delivered", "A text did not arrive"
+    FOLLOW_UP = "follow_up", "Follow up"
+    LEAD_WAITS = "lead_waits", "A lead waits too long"
+    DEAL_WAITS = "deal_waits", "A deal has no owner"
 
 
 class SecurityEventKind(TextChoices):

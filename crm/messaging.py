@@ -156,20 +156,21 @@ def queue_message(
 
 
 def alert_owner(
-    *, business: Business, body: str, now: datetime, customer: Customer | None = None, about: str = ""
+    *, business: Business, body: str, now: datetime, customer: Customer | None = None, about: str = "", to: str = ""
 ) -> Message | None:
-    """Text the owner. Their customers' opt-outs, quiet hours and the day's cap do not hold it back.
+    """Text the owner, or at the E.164 number `to` somebody who works there. Their customers' opt-outs, quiet hours and the
+    day's cap do not hold it back.
 
-    None when no owner phone is set: the timeline and Today still tell the story.
+    None when no number is set: the timeline and Today still tell the story.
     """
-    if not business.owner_phone:
+    if not (to or business.owner_phone):
         return None
     text = _plain(body)[:MAX_LENGTH]
     count = segments.count(text)
     _take_budget(business=business, count=count, now=now, capped=False)
     message = Message(
         business=business, customer=customer, audience=Audience.OWNER, direction=Direction.OUTBOUND, author=Author.SYSTEM,
-        kind=MessageKind.ALERT, about=about, body=text, to_number=business.owner_phone, segments=count.segments,
+        kind=MessageKind.ALERT, about=about, body=text, to_number=to or business.owner_phone, segments=count.segments,
         status=MessageStatus.QUEUED, created_at=now, due_at=now,
     )  # fmt: skip
     rows.insert(message)

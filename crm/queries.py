@@ -41,10 +41,10 @@ class Counts:
     tasks: int
 
 
-def counts(business: Business) -> Counts:
+def counts(business: Business, *, now: datetime) -> Counts:
     return Counts(
         conversations=Conversation.objects.for_business(business).waiting_for_reply().count(),
-        tasks=Task.objects.for_business(business).open().count(),
+        tasks=open_tasks(business, now=now).count(),
     )
 
 
@@ -54,8 +54,16 @@ def waiting_conversations(business: Business) -> ConversationQuerySet[Conversati
     return rows.select_related("customer", "human").order_by("waiting_since", "id")
 
 
-def open_tasks(business: Business) -> QuerySet[Task]:
-    return Task.objects.for_business(business).open().select_related("customer").order_by("due_at", "id")
+def open_tasks(business: Business, *, now: datetime) -> QuerySet[Task]:
+    """What is to be done now; what somebody put off until later comes when it is due."""
+    due = Task.objects.for_business(business).open().filter(due_at__lte=now)
+    return due.select_related("customer").order_by("due_at", "id")
+
+
+def later_tasks(business: Business, *, now: datetime) -> QuerySet[Task]:
+    """What is put off, the next first."""
+    later = Task.objects.for_business(business).open().filter(due_at__gt=now)
+    return later.select_related("customer").order_by("due_at", "id")
 
 
 def lost_texts(business: Business, *, since: datetime) -> QuerySet[Message]:

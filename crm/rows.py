@@ -21,11 +21,18 @@ Row = TypeVar("Row", bound=models.Model)
 
 def insert(row: models.Model, *, unless_conflict: bool = False) -> bool:
     """INSERT one row. With `unless_conflict`, False when a unique or exclusion constraint stands against it: nothing is
-    written then and the transaction goes on, with no savepoint. A concurrent twin is waited for."""
-    sql, read = _insertion(type(row), unless_conflict)
-    written: bool = execute(sql, read(row)).rowcount == 1
+    written then and the transaction goes on, with no savepoint. A concurrent twin is waited for.
+
+    What the database fills in itself (`db_default`) stands in the row afterwards.
+    """
+    sql, read, filled = _insertion(type(row), unless_conflict)
+    cursor = execute(sql, read(row))
+    written: bool = cursor.rowcount == 1
     if written:
         row._state.adding, row._state.db = False, connection.alias
+        if filled:
+            for name, value in zip(filled, cursor.fetchone(), strict=True):
+                setattr(row, name, value)
     return written
 
 
@@ -45,9 +52,13 @@ def first(
 
 def fetch(model: type[Row], where: str, parameters: Sequence[Any], *, lock: bool = False) -> list[Row]:
     """All rows `where` finds (it may end in ORDER BY and LIMIT)."""
-    select, names = _selection(model)
+    select, names, wrapped = _selection(model)
     found = execute(f"{select} WHERE {where}{' FOR NO KEY UPDATE' if lock else ''}", parameters).fetchall()
-    return [model.from_db(connection.alias, names, values) for values in found]
+    made = [model.from_db(connection.alias, names, values) for values in found]
+    for field in wrapped:
+        for row in made:
+            setattr(row, field.attname, field.from_db_value(getattr(row, field.attname), None, connection))
+    return made
 
 
 def execute(sql: str, parameters: Sequence[Any] | dict[str, Any]) -> Any:
@@ -67,12 +78,17 @@ def execute(sql: str, parameters: Sequence[Any] | dict[str, Any]) -> Any:
 
 
 @functools.cache
-def _insertion(model: type[models.Model], unless_conflict: bool) -> tuple[str, Callable[[models.Model], list[Any]]]:
-    fields = model._meta.concrete_fields
+def _insertion(
+    model: type[models.Model], unless_conflict: bool
+) -> tuple[str, Callable[[models.Model], list[Any]], list[str]]:
+    fields = [field for field in model._meta.concrete_fields if not field.has_db_default()]
+    filled = [field for field in model._meta.concrete_fields if field.has_db_default()]
     columns = ", ".join(f'"{field.column}"' for field in fields)
     conflict = " ON CONFLICT DO NOTHING" if unless_conflict else ""
     sql = f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({", ".join(["%s"] * len(fields))}){conflict}'
-    return sql, _reader(fields)
+    if filled:
+        sql += " RETURNING " + ", ".join(f'"{field.column}"' for field in filled)
+    return sql, _reader(fields), [field.attname for field in filled]
 
 
 @functools.cache
@@ -84,12 +100,11 @@ def _updating(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, C
 
 
 @functools.cache
-def _selection(model: type[models.Model]) -> tuple[str, list[str]]:
+def _selection(model: type[models.Model]) -> tuple[str, list[str], list[Any]]:
     fields = model._meta.concrete_fields
-    odd = [field.name for field in fields if hasattr(field, "from_db_value")]
-    assert not odd, f"{model.__name__}.{odd} needs Django to read it"
+    wrapped = [field for field in fields if hasattr(field, "from_db_value")]  # as JSON, which comes as text
     columns = ", ".join(f'"{field.column}"' for field in fields)
-    return f'SELECT {columns} FROM "{model._meta.db_table}"', [field.attname for field in fields]
+    return f'SELECT {columns} FROM "{model._meta.db_table}"', [field.attname for field in fields], wrapped
 
 
 def _reader(fields: Sequence[Any]) -> Callable[[models.Model], list[Any]]:

@@ -446,13 +446,18 @@ def record_opt_out(*, business: Business, customer: Customer, words: str, user: 
 
 
 def add_task(
-    *, business: Business, customer: Customer | None, reason: TaskReason, title: str, now: datetime, about: str = ""
-) -> Task:
-    """Ask a person to do something. While the same thing is open for the same customer it is renewed, not doubled."""
-    if customer is not None:
+    *, business: Business, customer: Customer | None, reason: TaskReason, title: str, now: datetime, about: str = "",
+    due_at: datetime | None = None,
+) -> Task:  # fmt: skip
+    """Ask a person to do something, now or from `due_at` on. While the same thing is open for the same customer (without
+    one: about the same thing) it is renewed, not doubled."""
+    due_at = due_at or now
+    if customer is not None or about:
         renewed = Task.objects.for_business(business).filter(customer=customer, reason=reason, done_at__isnull=True)
-        if renewed.update(title=title[:200], about=about, due_at=now):
-            return renewed.get()
+        if customer is None:
+            renewed = renewed.filter(about=about)
+        if renewed.update(title=title[:200], about=about, due_at=due_at):
+            return renewed.first()
     try:
         with transaction.atomic():
             task = Task.objects.create(
@@ -462,7 +467,7 @@ def add_task(
                 title=title[:200],
                 about=about,
                 created_at=now,
-                due_at=now,
+                due_at=due_at,
             )
     except IntegrityError:  # the same moment, the same reason
         return Task.objects.for_business(business).get(customer=customer, reason=reason, done_at__isnull=True)

@@ -32,7 +32,6 @@ from crm.models import ApiKey, Business, Customer
 from crm.phones import PhoneError, parse
 from crm.scoping import every_business, only
 from crm.services import find_customer, tell_customer
-from leads import services
 from leads.enums import LeadSource
 from leads.intent import read_intent
 from leads.models import Lead, Proposal
@@ -51,7 +50,8 @@ from leads.serializers import (
     moment,
     proposal_answer,
 )
-from leads.services import Answer, Draft, Outcome
+from leads.services import intake as services
+from leads.services.intake import Answer, Draft, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +119,7 @@ class LeadView(IdempotentPosts):
         now = timezone.now()
         answer = services.book_lead(lead=lead, address=draft.address, now=now)
         kind = MessageKind.APPOINTMENT if answer.appointment else MessageKind.CHAT
-        tell_customer(customer=lead.customer, body=answer.text, kind=kind, about=answer.about, now=now)
+        tell_customer(customer=lead.person, body=answer.text, kind=kind, about=answer.about, now=now)
         if answer.appointment is None:
             return {"status": "NEEDS_DISPATCH"}
         return job_answer(
@@ -150,7 +150,7 @@ class ProposeView(LeadView):
             return {"status": "HANDOFF", "reason": "cannot_text"}
         answer = services.offer_slot(lead=lead, now=now, address=draft.address)
         kind = MessageKind.OFFER if answer.proposal else MessageKind.CHAT
-        tell_customer(customer=lead.customer, body=answer.text, kind=kind, about=answer.about, now=now)
+        tell_customer(customer=lead.person, body=answer.text, kind=kind, about=answer.about, now=now)
         return proposal_answer(answer.proposal) if answer.proposal else {"status": "NEEDS_DISPATCH"}
 
 
@@ -181,13 +181,13 @@ class SmsCallbackView(IdempotentPosts):
             answer = services.accept(proposal=proposal, now=now)
             if answer.is_new:
                 kind = MessageKind.APPOINTMENT if answer.appointment else MessageKind.OFFER
-                tell_customer(customer=answer.lead.customer, body=answer.text, kind=kind, about=answer.about, now=now)
+                tell_customer(customer=answer.lead.person, body=answer.text, kind=kind, about=answer.about, now=now)
             return self.shown(answer)
         if reply == Reply.NO:
             answer = services.decline(proposal=proposal, now=now)
             if answer.is_new:
                 tell_customer(
-                    customer=answer.lead.customer, body=answer.text, kind=MessageKind.CHAT, about=answer.about, now=now
+                    customer=answer.lead.person, body=answer.text, kind=MessageKind.CHAT, about=answer.about, now=now
                 )
             return (
                 {"status": "DECLINED"}

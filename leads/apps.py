@@ -6,4 +6,7 @@ class LeadsConfig(AppConfig):
     verbose_name = "Leads"
 
     def ready(self) -> None:
-        from leads import cards  # noqa: F401, PLC0415 - registers how its rows look elsewhere; apps are loaded only now
+        from leads import cards, tasks  # noqa: F401, PLC0415 - cards registers how its rows look elsewhere; apps are loaded only now
+        from leads.services.assessing import wants_reading  # noqa: PLC0415 - apps are loaded only now
+
+        wants_reading.connect(tasks.read_soon, dispatch_uid="read_lead")

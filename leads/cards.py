@@ -12,8 +12,8 @@ from django.urls import reverse
 from booking import cards as booking_cards
 from crm.cards import Card, Panel, customer_panel, finds
 from crm.models import Business, Customer
-from leads import queries
 from leads.models import Lead, Proposal
+from leads.queries import today as queries
 
 SHOWN: Final = 10  # requests on the customer's page
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from leads import views
+from leads.views import today as views
 
 app_name = "leads"
 urlpatterns = [

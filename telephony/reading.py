@@ -15,7 +15,7 @@ from booking import queries as calendar
 from booking.models import Service
 from crm import llm
 from crm.models import Business
-from leads.services import find_service
+from leads.services.intake import find_service
 
 TIMEOUT: Final = 8.0  # seconds
 

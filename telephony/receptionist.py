@@ -20,9 +20,9 @@ from crm.enums import Author, Direction, MessageKind, TaskReason
 from crm.models import Business, Conversation, Customer, Message, Task
 from crm.phones import Phone, is_short_code, pretty
 from crm.services import add_task
-from leads import services as leads
 from leads.enums import LeadSource
 from leads.models import Proposal
+from leads.services import intake as leads
 from telephony.wording import say
 
 REMEMBERS: Final = timedelta(minutes=30)  # what was said before belongs to the same talk

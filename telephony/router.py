@@ -28,10 +28,10 @@ from crm.models import Business, Consent, Conversation, Customer, Message
 from crm.phones import pretty
 from crm.services import add_task
 from crm.timeline import note
-from leads import services as leads
 from leads.enums import ProposalStatus
 from leads.models import Proposal
 from leads.replies import Reply, read_reply
+from leads.services import intake as leads
 from leads.wording import APPOINTMENT
 from telephony import receptionist
 from telephony.enums import Step

@@ -12,8 +12,9 @@ from django.db import models
 
 from booking.models import Appointment, TimeOff
 from crm.keys import uuid7
-from crm.models import Business, Customer
+from crm.models import Business, Customer, User
 from crm.scoping import TenantForeignKey, every_business
+from leads.models import Deal, Lead, Salesperson
 from marketplace.enums import Account
 from marketplace.models import AgedLead, InventoryItem, JournalLine, Return
 from tests.conftest import NOW
@@ -55,6 +56,8 @@ class Furnished:
     def another(self, model: type[models.Model], **given: Any) -> Any:
         """A new row; its foreign keys lead to `row()` of their model unless they are given."""
         with every_business():
+            if model is Deal:  # one per lead
+                given = {"lead": self.another(Lead)} | given
             values = {
                 field.name: self._value(field)
                 for field in model._meta.concrete_fields
@@ -107,6 +110,7 @@ def _makes_its_own(field: Any) -> bool:
     return (
         isinstance(field, models.AutoField)
         or field.has_default()
+        or field.has_db_default()
         or getattr(field, "auto_now_add", False)
         or (field.null and not field.is_relation)
     )
@@ -123,6 +127,8 @@ def _together(model: type[models.Model]) -> dict[str, Any]:
         return {"account": Account.CASH}
     if model is Return:
         return {"status": "replaced"}
+    if model is Salesperson:
+        return {"user": User.objects.create_user(f"sales{next(_numbers)}@example.com")}
     if model is Customer:
         return {"phone": f"+1555300{next(_numbers):04d}"}
     return {}

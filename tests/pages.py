@@ -28,9 +28,9 @@ from crm.services import (
     remember_customer,
     tell_customer,
 )
-from leads import services as intake
 from leads.enums import LeadSource
 from leads.models import Lead
+from leads.services import intake
 
 FRIDAY = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)  # 10:00 AM in Chicago, two days after the tests' now
 

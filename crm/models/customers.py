@@ -95,6 +95,7 @@ class CustomerMerge(TenantModel):
 
     class Meta:
         ordering = ["-merged_at", "-id"]
+        constraints = [own_key("customer_merge_own_key")]
 
     def __str__(self) -> str:
         return f"{self.dropped_id} into {self.kept_id}"

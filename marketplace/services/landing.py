@@ -16,7 +16,7 @@ from crm.models import Business, Customer
 from crm.scoping import every_business, only
 from leads.enums import LeadSource
 from leads.models import Lead
-from leads.services import add_bought_lead
+from leads.services.intake import add_bought_lead
 from marketplace.columns import SOLD
 from marketplace.models import AgedLead, Buyer, Purchase, Recall, Return, Sale
 from marketplace.pricing import say_money

@@ -138,12 +138,12 @@ class History:
         lead.status, lead.appointment = IntakeStatus.BOOKED, appointment
         actor = self.team.helper if request.way == Way.CALL else None
         self._note(
-            lead.customer, Verb.BOOKED, f"Booked {self._what(appointment)}.", at=at, about=appointment, actor=actor
+            lead.person, Verb.BOOKED, f"Booked {self._what(appointment)}.", at=at, about=appointment, actor=actor
         )
         place = f" {appointment.address}" if appointment.address else ""
         self._alert(
-            lead.customer, at=at, about=appointment,
-            body=f"New job: {self._shown(appointment)}, {_who(lead.customer)}, {self._slot(appointment)}.{place}",
+            lead.person, at=at, about=appointment,
+            body=f"New job: {self._shown(appointment)}, {_who(lead.person)}, {self._slot(appointment)}.{place}",
         )  # fmt: skip
         if request.way != Way.CHAT:
             text = intake.say(
@@ -204,7 +204,7 @@ class History:
         _close(proposal, ProposalStatus.DECLINED, AppointmentStatus.RELEASED, at=at)
         held = proposal.appointment
         self._note(
-            lead.customer, Verb.DECLINED, f"Passed on {held.service_name} {self._slot(held)}.", at=at, about=proposal
+            lead.person, Verb.DECLINED, f"Passed on {held.service_name} {self._slot(held)}.", at=at, about=proposal
         )
         self._say(thread, intake.say("declined", lang="en", business=self.demo.name), at=at)
 
@@ -302,9 +302,9 @@ class History:
 
     def _appointment(self, lead: Lead, service: Service, slot: Slot, *, at: datetime) -> Appointment:
         appointment = Appointment(
-            business=self.business, customer=lead.customer, staff=self.team.staff[slot.staff_id], service=service,
+            business=self.business, customer=lead.person, staff=self.team.staff[slot.staff_id], service=service,
             service_name=service.name, starts_at=slot.start, ends_at=slot.end, status=AppointmentStatus.RELEASED,
-            address=lead.customer.address if self.demo.visits_at_home else "", price_low=service.price_low,
+            address=lead.person.address if self.demo.visits_at_home else "", price_low=service.price_low,
             price_high=service.price_high, created_at=at,
             source="owner" if lead.source == LeadSource.MANUAL else lead.source,
         )  # fmt: skip
@@ -321,12 +321,12 @@ class History:
             slot=self._slot(appointment),
         )  # fmt: skip
         proposal = Proposal(
-            business=self.business, lead=lead, customer=lead.customer, appointment=appointment, text=text, created_at=at
+            business=self.business, lead=lead, customer=lead.person, appointment=appointment, text=text, created_at=at
         )
         self._keep(proposal)
         lead.status = IntakeStatus.PROPOSED
         told = f"Offered {appointment.service_name} {self._slot(appointment)}."
-        self._note(lead.customer, Verb.OFFERED, told, at=at, about=proposal)
+        self._note(lead.person, Verb.OFFERED, told, at=at, about=proposal)
         if thread is not None:
             self._say(thread, text, at=at, kind=MessageKind.OFFER, about=proposal)
         return proposal

@@ -20,9 +20,9 @@ from booking.slots import Interval
 from crm.models import Business, Conversation, Task, User
 from crm.scoping import every_business, only
 from crm.services import add_business, add_number, finish_task, mark_answered
-from leads import services as intake
 from leads.enums import IntakeStatus
 from leads.models import Lead, Proposal
+from leads.services import intake
 from marketplace import demo as marketplace
 from marketplace.models import InventoryItem, Sale
 from telephony.demo import access, diary, today
@@ -37,6 +37,8 @@ UNTIL_TODAY: Final = timedelta(minutes=55)  # the last hour is told by `today`
 # Tables whose rows are written once; each has a trigger of its name that says so.
 _EVIDENCE: Final = {
     "crm_consent",
+    "leads_assessment",
+    "leads_stagechange",
     "marketplace_invoiceline",
     "marketplace_journalentry",
     "marketplace_journalline",

@@ -20,9 +20,9 @@ from crm.enums import Direction, MessageStatus, TaskReason
 from crm.models import Business, Conversation, Message, User
 from crm.phones import parse, pretty
 from crm.services import open_thread, remember_customer, reply_as_staff
-from leads import services as intake
 from leads.enums import IntakeStatus, LeadSource
 from leads.models import Lead
+from leads.services import intake
 from telephony import delivery
 from telephony.demo.businesses import DemoBusiness
 from telephony.demo.diary import WEEKDAY_NAMES
@@ -163,7 +163,7 @@ def _a_text_that_failed(day: Day, person: Person) -> None:
         now=asked_at,
         title=f"Call {_who(person)} about their request: “{wish}”",
     )
-    thread = open_thread(business=day.business, customer=lead.customer, now=asked_at)
+    thread = open_thread(business=day.business, customer=lead.person, now=asked_at)
     written_at = asked_at + timedelta(minutes=35)
     message = reply_as_staff(
         conversation=thread, user=day.helper, now=written_at,
@@ -218,10 +218,10 @@ def _emergency(day: Day, person: Person) -> None:
     lead = intake.capture_lead(business=day.business, draft=draft, service=service, now=at)
     messaging.alert_owner(
         business=day.business, body=f"EMERGENCY, {_who(person)}, {person.address}: {day.script.emergency}", now=at,
-        customer=lead.customer, about=f"lead:{lead.pk}",
+        customer=lead.person, about=f"lead:{lead.pk}",
     )  # fmt: skip
     request = booking.Request(
-        customer=lead.customer, service=service, address=person.address, notes=day.script.emergency, source="owner",
+        customer=lead.person, service=service, address=person.address, notes=day.script.emergency, source="owner",
         is_emergency=True,
     )  # fmt: skip
     try:

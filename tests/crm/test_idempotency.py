@@ -17,8 +17,8 @@ from crm.enums import KeyKind
 from crm.idempotency import DifferentRequest, claim, forget_old_answers
 from crm.models import Activity, Business, Customer, IdempotencyKey, Message, Task
 from crm.scoping import every_business
-from leads import services
 from leads.models import Lead, Proposal
+from leads.services import intake as services
 from tests.conftest import NOW, open_shop
 from tests.crowd import all_at_once, until_somebody_waits
 

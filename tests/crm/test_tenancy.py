@@ -23,6 +23,7 @@ WITHOUT_ALARM = {
     "crm.Membership": "looked up by person, and tells the businesses",
     "crm.PhoneNumber": "looked up by the number that was called, and tells the business",
     "crm.SecurityEvent": "staff only",
+    "leads.PipelineSettings": "one row per business, its key",
     "marketplace.Buyer": "one row per business, its key",
     "telephony.InboundEvent": "looked up by the carrier's id of the letter",
     "telephony.TwilioAccount": "looked up by the carrier's account",

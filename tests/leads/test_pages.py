@@ -12,9 +12,9 @@ from crm.models import Business, Conversation, Heartbeat, Message, PhoneNumber
 from crm.phones import parse
 from crm.scoping import only
 from crm.services import add_task, tell_customer
-from leads import services
 from leads.enums import LeadSource
 from leads.models import Lead
+from leads.services import intake as services
 from tests.pages import FRIDAY, book, live, page, person, signed_in, words_of, write_in
 
 

@@ -21,10 +21,11 @@ from crm.models import Activity, Business, Consent, Customer, Message, Task
 from crm.phones import parse
 from crm.scoping import every_business, only
 from crm.services import merge_customers, receive_text, remember_customer, reply_as_staff, take_turn, tell_customer
-from leads import queries, services
 from leads.enums import IntakeStatus, LeadSource, ProposalStatus
 from leads.models import Lead, Proposal
-from leads.services import Answer, Draft, Outcome
+from leads.queries import today as queries
+from leads.services import intake as services
+from leads.services.intake import Answer, Draft, Outcome
 from tests.conftest import NOW, open_shop
 from tests.crowd import all_at_once, until_somebody_waits
 

@@ -102,7 +102,7 @@ def today(business: Business, *, now: datetime) -> Today:
         next=list(coming[:NEXT]),
         jobs_today=coming.filter(starts_at__lt=midnight).count(),
         conversations=list(ground.waiting_conversations(business)[:SHOWN]),
-        tasks=list(ground.open_tasks(business)[:SHOWN]),
+        tasks=list(ground.open_tasks(business, now=now)[:SHOWN]),
         leads=list(open_leads[:SHOWN]),
         untouched=open_leads.count(),
         lost=list(lost[:SHOWN]),

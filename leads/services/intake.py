@@ -28,6 +28,7 @@ from leads.enums import IntakeStatus, LeadSource, ProposalStatus
 from leads.intent import asks_to_move
 from leads.models import Lead, Proposal
 from leads.replies import Reply, read_reply
+from leads.services.assigning import assign_new
 from leads.wording import APPOINTMENT, JUST_APPOINTMENT, say
 
 
@@ -88,8 +89,9 @@ def capture_lead(
             )
         lead = Lead(
             business=business, customer=customer, source=draft.source, event_id=draft.event_id, service=service,
-            asked_for=draft.asked_for[:200], notes=draft.notes, created_at=now,
+            asked_for=draft.asked_for[:200], notes=draft.notes, created_at=now, rescore_at=now,
         )  # fmt: skip
+        assign_new(lead)
         rows.insert(lead)
         if not known:
             consent.grant_if_silent(
@@ -127,8 +129,9 @@ def add_bought_lead(
                 rows.insert(customer)
             lead = Lead(
                 business=business, customer=customer, source=LeadSource.PURCHASE, event_id=event_id,
-                asked_for=asked_for[:200], notes=notes[:10_000], cost=cost, created_at=now,
+                asked_for=asked_for[:200], notes=notes[:10_000], cost=cost, created_at=now, rescore_at=now,
             )  # fmt: skip
+            assign_new(lead)
             rows.insert(lead)
             note(business=business, customer=customer, verb=Verb.LEAD, text=story, now=now, about=f"lead:{lead.pk}")
     except IntegrityError:  # somebody else was taking in the same one, and has
@@ -179,8 +182,8 @@ def offer_slot(
     if lead.service is None:
         return _needs_dispatch(lead, now=now)
     with transaction.atomic(savepoint=False):
-        take_turn(lead.customer)
-        _close_open_offer(lead.customer, now=now)
+        take_turn(lead.person)
+        _close_open_offer(lead.person, now=now)
         held = None
         reason = ""
         wish = wanted
@@ -196,13 +199,13 @@ def offer_slot(
                 wish = wish.loosened()
         text = _offer_text(lead, held, key=key)
         proposal = Proposal(
-            business=lead.business, lead=lead, customer=lead.customer, appointment=held, text=text, created_at=now
+            business=lead.business, lead=lead, customer=lead.person, appointment=held, text=text, created_at=now
         )
         rows.insert(proposal)
         _touch(lead, status=IntakeStatus.PROPOSED, now=now)
         slot = say_slot(held.starts_at, held.ends_at, zone=lead.business.time_zone)
         note(
-            business=lead.business, customer=lead.customer, verb=Verb.OFFERED, now=now, about=f"proposal:{proposal.pk}",
+            business=lead.business, customer=lead.person, verb=Verb.OFFERED, now=now, about=f"proposal:{proposal.pk}",
             text=f"Offered {held.service_name} {slot}.",
         )  # fmt: skip
     return Answer(outcome=Outcome.PROPOSED, text=text, lead=lead, proposal=proposal)
@@ -249,7 +252,7 @@ def accept(*, proposal: Proposal, now: datetime) -> Answer:
             _close(proposal, status=ProposalStatus.REPLACED, now=now)
             return offer_slot(lead=lead, now=now, key="offer_late")
         if proposal.status != ProposalStatus.OPEN:
-            _close_open_offer(lead.customer, now=now, of=lead)
+            _close_open_offer(lead.person, now=now, of=lead)
         _close(proposal, status=ProposalStatus.CONFIRMED, now=now)
         return _booked(lead, job, now=now, proposal=proposal, moved=moves)
 
@@ -297,7 +300,7 @@ def decline(*, proposal: Proposal, now: datetime) -> Answer:
         else:
             _touch(lead, status=IntakeStatus.DECLINED, now=now)
         note(
-            business=lead.business, customer=lead.customer, verb=Verb.DECLINED, now=now, about=f"proposal:{proposal.pk}",
+            business=lead.business, customer=lead.person, verb=Verb.DECLINED, now=now, about=f"proposal:{proposal.pk}",
             text=f"Passed on {proposal.appointment.service_name} {_slot_text(proposal.appointment)}.",
         )  # fmt: skip
     return Answer(outcome=Outcome.DECLINED, text=text, lead=lead, proposal=proposal)
@@ -307,7 +310,7 @@ def _may_want_to_cancel(lead: Lead, job: Appointment, *, proposal: Proposal, now
     """“No” when the offer was accepted long ago. A job is never cancelled on a guess: a person calls."""
     is_new = _ask_a_person(
         lead, reason=TaskReason.WANTS_CANCEL, now=now,
-        title=f"Call {_who(lead.customer)}: they may want to cancel {_slot_text(job)}.",
+        title=f"Call {_who(lead.person)}: they may want to cancel {_slot_text(job)}.",
     )  # fmt: skip
     lang = lead.business.language
     text = say(
@@ -331,6 +334,7 @@ def start_reschedule(*, appointment: Appointment, now: datetime, wanted: Wanted 
             lead = Lead.objects.create(
                 business=appointment.business, customer=appointment.customer, source=LeadSource.TEXT,
                 service=appointment.service, asked_for=appointment.service_name, appointment=appointment, created_at=now,
+                rescore_at=now,
             )  # fmt: skip
         return offer_slot(lead=lead, now=now, wanted=wanted, address=appointment.address)
 
@@ -338,7 +342,7 @@ def start_reschedule(*, appointment: Appointment, now: datetime, wanted: Wanted 
 def hand_over(*, lead: Lead, reason: TaskReason, title: str, now: datetime) -> None:
     """The assistant must not decide this: a person gets it on the list, and the owner a text, once."""
     with transaction.atomic():
-        take_turn(lead.customer)
+        take_turn(lead.person)
         _ask_a_person(lead, reason=reason, title=title, now=now)
         _touch(lead, status=IntakeStatus.HANDOFF, now=now)
 
@@ -360,7 +364,7 @@ def _ask_a_person(lead: Lead, *, reason: TaskReason, title: str, now: datetime) 
     """False when it is on the list about this request already: then the owner knows."""
     about = f"lead:{lead.pk}"
     on_the_list = Task.objects.for_business(lead.business).open().filter(reason=reason, about=about).exists()
-    add_task(business=lead.business, customer=lead.customer, reason=reason, title=title, now=now, about=about)
+    add_task(business=lead.business, customer=lead.person, reason=reason, title=title, now=now, about=about)
     if not on_the_list:
         _tell_owner(lead, title, now=now)
     return not on_the_list
@@ -369,7 +373,7 @@ def _ask_a_person(lead: Lead, *, reason: TaskReason, title: str, now: datetime) 
 def _request(lead: Lead, *, address: str) -> Request:
     assert lead.service is not None
     return Request(
-        customer=lead.customer, service=lead.service, address=address or lead.customer.address, notes=lead.notes,
+        customer=lead.person, service=lead.service, address=address or lead.person.address, notes=lead.notes,
         source=lead.source,
     )  # fmt: skip
 
@@ -379,9 +383,9 @@ def _booked(
 ) -> Answer:
     lead.appointment = appointment
     _touch(lead, status=IntakeStatus.BOOKED, now=now)
-    what = f"{_shown(lead, appointment.service_name)}, {_who(lead.customer)}"
+    what = f"{_shown(lead, appointment.service_name)}, {_who(lead.person)}"
     messaging.alert_owner(
-        business=lead.business, now=now, customer=lead.customer, about=f"appointment:{appointment.pk}",
+        business=lead.business, now=now, customer=lead.person, about=f"appointment:{appointment.pk}",
         body=f"{'Moved' if moved else 'New job'}: {what}, {_slot_text(appointment)}."
         + (f" {appointment.address}" if appointment.address else ""),
     )  # fmt: skip
@@ -393,12 +397,12 @@ def _booked(
 
 def _needs_dispatch(lead: Lead, *, now: datetime, reason: str = "", key: str = "no_slot") -> Answer:
     """No capacity is an honest answer: a person is asked to call, with the reason."""
-    title = f"Call {_who(lead.customer)} about {lead.asked_for or 'their request'}: " + (
+    title = f"Call {_who(lead.person)} about {lead.asked_for or 'their request'}: " + (
         reason or "this service is not on our list."
     )
     with transaction.atomic(savepoint=False):
         add_task(
-            business=lead.business, customer=lead.customer, reason=TaskReason.NO_CAPACITY, title=title, now=now,
+            business=lead.business, customer=lead.person, reason=TaskReason.NO_CAPACITY, title=title, now=now,
             about=f"lead:{lead.pk}",
         )  # fmt: skip
         _touch(lead, status=IntakeStatus.NEEDS_DISPATCH, now=now)
@@ -411,8 +415,8 @@ def _needs_dispatch(lead: Lead, *, now: datetime, reason: str = "", key: str = "
 def _tell_owner(lead: Lead, title: str, *, now: datetime) -> None:
     """The task's words by text; for a health business without what was asked for, which is on the Leads page."""
     if lead.business.private_health:
-        title = f"Please call {_who(lead.customer)}. Their request is under Leads."
-    messaging.alert_owner(business=lead.business, body=title, now=now, customer=lead.customer, about=f"lead:{lead.pk}")
+        title = f"Please call {_who(lead.person)}. Their request is under Leads."
+    messaging.alert_owner(business=lead.business, body=title, now=now, customer=lead.person, about=f"lead:{lead.pk}")
 
 
 def _close_open_offer(customer: Customer, *, now: datetime, of: Lead | None = None) -> None:
@@ -467,7 +471,7 @@ def _slot_text(appointment: Appointment, lang: str = "en") -> str:
 def _offer_text(lead: Lead, held: Appointment, *, key: str) -> str:
     lang = lead.business.language
     return say(
-        key, lang=lang, name=lead.customer.first_name, business=lead.business.name,
+        key, lang=lang, name=lead.person.first_name, business=lead.business.name,
         service=_shown(lead, held.service_name), slot=_slot_text(held, lang),
     )  # fmt: skip
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q, Value
 
 from booking.models import Appointment, Service
 from crm.models import Customer
 from crm.scoping import TenantForeignKey, TenantModel, TenantQuerySet, own_key, tenant_manager
-from leads.enums import IntakeStatus, LeadSource, ProposalStatus
+from leads import lifecycle
+from leads.enums import Domain, IntakeStatus, LeadSource, Outcome, ProposalStatus, Stage
 
 
 class LeadQuerySet(TenantQuerySet):
@@ -16,11 +17,27 @@ class LeadQuerySet(TenantQuerySet):
         """Nobody, neither a person nor the assistant, has answered yet."""
         return self.filter(first_touch_at__isnull=True)
 
+    def standing(self) -> LeadQuerySet:
+        """Without those that were merged into another."""
+        return self.filter(merged_into__isnull=True)
+
+    def open(self) -> LeadQuerySet:
+        """Those that somebody still works on."""
+        return self.filter(stage__in=lifecycle.OPEN)
+
 
 class Lead(TenantModel):
-    """A request, by whatever way it came."""
+    """Somebody who may buy: a request, by whatever way it came, and how far it has come since.
 
-    customer = TenantForeignKey(Customer, on_delete=models.PROTECT, related_name="leads")
+    `status` is intake's view (slot offered, booked), `stage` the pipeline's. `customer` is empty for a lead that came
+    without a name or number, as from a scanner.
+    """
+
+    number = models.BigIntegerField(
+        unique=True, db_default=Func(Value("leads_lead_number"), function="nextval"), editable=False,
+        help_text="What the API calls it.",
+    )  # fmt: skip
+    customer = TenantForeignKey(Customer, on_delete=models.PROTECT, null=True, blank=True, related_name="leads")
     source = models.CharField(max_length=10, choices=LeadSource)
     event_id = models.CharField(max_length=255, blank=True, help_text="The sender's own id of the request.")
     status = models.CharField(max_length=15, choices=IntakeStatus, default=IntakeStatus.NEW)
@@ -33,6 +50,24 @@ class Lead(TenantModel):
     )
     created_at = models.DateTimeField()
     first_touch_at = models.DateTimeField(null=True, blank=True, help_text="When they first got an answer.")
+    late_told_at = models.DateTimeField(
+        null=True, blank=True, help_text="When we told somebody that it waits too long."
+    )
+
+    stage = models.CharField(max_length=11, choices=Stage, default=Stage.NEW)
+    stage_since = models.DateTimeField(null=True, blank=True, help_text="Empty: since it came in.")
+    business_domain = models.CharField("line of business", max_length=6, choices=Domain, blank=True)
+    assigned_to = models.ForeignKey("crm.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    activity_count = models.PositiveIntegerField(default=0, help_text="Texts, calls and notes since it came in.")
+    last_activity_at = models.DateTimeField(null=True, blank=True)
+    score = models.DecimalField(
+        max_digits=3, decimal_places=2, null=True, blank=True, help_text="0 to 1, of the newest assessment."
+    )
+    rescore_at = models.DateTimeField(null=True, blank=True, help_text="When to look at it again.")
+    lost_because = models.CharField(max_length=300, blank=True)
+    outcome = models.CharField(max_length=4, choices=Outcome, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="When it was won or lost.")
+    merged_into = TenantForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="merged")
 
     objects = tenant_manager(LeadQuerySet)
 
@@ -54,10 +89,36 @@ class Lead(TenantModel):
                 name="lead_untouched",
             ),
             models.Index(fields=["customer", "-created_at"], name="lead_of_customer"),
+            # used by the board: the hottest of each stage
+            models.Index(
+                F("business"),
+                F("stage"),
+                F("score").desc(nulls_last=True),
+                F("number").desc(),
+                condition=Q(merged_into__isnull=True),
+                name="lead_board",
+            ),
+            # used by the list: the newest of a stage, or of a person
+            models.Index(fields=["business", "stage", "-created_at", "-id"], name="lead_of_stage"),
+            models.Index(fields=["business", "assigned_to", "-created_at", "-id"], name="lead_of_person"),
+            # used by the sweep that scores
+            models.Index(fields=["rescore_at"], condition=Q(rescore_at__isnull=False), name="lead_rescore"),
+            # used by the sweep: answered, and still called new
+            models.Index(
+                fields=["first_touch_at"], condition=Q(stage="new", first_touch_at__isnull=False), name="lead_answered"
+            ),
+            # used by the reports: what was closed lately
+            models.Index(fields=["business", "-closed_at"], condition=~Q(outcome=""), name="lead_closed"),
         ]
 
     def __str__(self) -> str:
         return f"{self.asked_for or 'Request'} ({self.get_status_display()})"
+
+    @property
+    def person(self) -> Customer:
+        """The customer, where there is one: whoever is offered a slot or written to."""
+        assert self.customer is not None
+        return self.customer
 
 
 class ProposalQuerySet(TenantQuerySet):

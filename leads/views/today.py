@@ -16,9 +16,9 @@ from crm.access import PageRequest, business_page
 from crm.views.front import opens_at
 from crm.views.inbox import address, conversation_row, searched
 from crm.wording import say_clock, say_day, say_noun, say_when
-from leads import queries
 from leads.enums import IntakeStatus
 from leads.models import Lead
+from leads.queries import today as queries
 
 PAGE: Final = 30  # leads
 

@@ -1,0 +1,78 @@
+from django.db import migrations
+
+from crm.scoping import wall
+
+# How a lead moved and what it was worth are evidence: a row that was written stays as it was written.
+_WRITTEN_ONCE = ("leads_stagechange", "leads_assessment")
+APPEND_ONLY = """
+CREATE FUNCTION leads_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: add a row instead.', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+""" + "".join(
+    f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table}"
+    " FOR EACH ROW EXECUTE FUNCTION leads_is_append_only();\n"
+    for table in _WRITTEN_ONCE
+)
+NOT_APPEND_ONLY = (
+    "".join(f"DROP TRIGGER {table}_append_only ON {table};\n" for table in _WRITTEN_ONCE)
+    + "DROP FUNCTION leads_is_append_only();"
+)
+
+# A lead is transferred together with its deal or not at all, whoever writes the rows; looked at when the transaction ends.
+TRANSFER = """
+CREATE FUNCTION leads_transferred_has_a_deal() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM leads_deal WHERE lead_id = NEW.id) THEN
+        RAISE EXCEPTION 'A transferred lead has a deal.' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER leads_transferred_has_a_deal AFTER INSERT OR UPDATE OF stage ON leads_lead
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.stage = 'transferred')
+    EXECUTE FUNCTION leads_transferred_has_a_deal();
+
+CREATE FUNCTION leads_stage_moves_forward() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.stage = 'transferred' OR (OLD.stage = 'lost' AND NEW.stage <> 'lost') THEN
+        RAISE EXCEPTION 'A lead that is % stays so.', OLD.stage USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER leads_stage_moves_forward BEFORE UPDATE OF stage ON leads_lead
+    FOR EACH ROW WHEN (NEW.stage <> OLD.stage) EXECUTE FUNCTION leads_stage_moves_forward();
+"""
+NO_TRANSFER = """
+DROP TRIGGER leads_stage_moves_forward ON leads_lead;
+DROP FUNCTION leads_stage_moves_forward();
+DROP TRIGGER leads_transferred_has_a_deal ON leads_lead;
+DROP FUNCTION leads_transferred_has_a_deal();
+"""
+
+# Leads that are here already: whoever had an answer counts as contacted, and all are scored by the next sweep.
+START = """
+UPDATE leads_lead SET stage = 'contacted', stage_since = first_touch_at WHERE first_touch_at IS NOT NULL;
+UPDATE leads_lead SET rescore_at = now();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("leads", "0004_pipeline")]
+
+    operations = [
+        migrations.RunSQL(START, migrations.RunSQL.noop),
+        wall("leads_lead", "merged_into_id", "leads_lead"),
+        wall("leads_stagechange", "lead_id", "leads_lead"),
+        wall("leads_leadactivity", "lead_id", "leads_lead"),
+        wall("leads_assessment", "lead_id", "leads_lead"),
+        wall("leads_deal", "lead_id", "leads_lead"),
+        wall("leads_deal", "assessment_id", "leads_assessment"),
+        wall("leads_dealoffer", "deal_id", "leads_deal"),
+        wall("leads_dealoffer", "salesperson_id", "leads_salesperson"),
+        wall("leads_leadmerge", "kept_id", "leads_lead"),
+        wall("leads_leadmerge", "dropped_id", "leads_lead"),
+        wall("leads_leadmerge", "customers_id", "crm_customermerge"),
+        wall("leads_assignmentrule", "service_id", "booking_service"),
+        migrations.RunSQL(APPEND_ONLY, NOT_APPEND_ONLY),
+        migrations.RunSQL(TRANSFER, NO_TRANSFER),
+    ]

@@ -1,0 +1,1 @@
+"""Every cross-model read of leads, by page."""

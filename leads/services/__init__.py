@@ -1,0 +1,1 @@
+"""Every change of a lead and of its deal, by room."""

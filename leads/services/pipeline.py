@@ -1,0 +1,283 @@
+"""A lead on its way: it comes in, is worked on, moves from stage to stage, and belongs to somebody.
+
+Every change locks the lead's row first, so two of them about the same lead come one after the other. Where the customer is
+locked too (a contact is filled in), theirs comes first, as everywhere (`crm.services.take_turn`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import transaction
+
+from booking.models import Service
+from crm import consent, rows
+from crm.enums import ConsentSource, Role, TaskReason, Verb
+from crm.models import Business, Customer, Membership, Task, User
+from crm.phones import Phone
+from crm.services import Refused, add_task, audit, remember_customer, take_turn, update_customer
+from crm.timeline import note
+from leads import lifecycle
+from leads.actors import By
+from leads.enums import ActivityKind, LeadSource, Outcome, Stage
+from leads.models import Lead, LeadActivity, StageChange
+from leads.services import assigning
+
+LARGEST_NUMBER: Final = 2**63 - 1  # of a bigint; beyond it nothing can have that number
+SETTLES: Final = timedelta(seconds=30)  # what happens to a lead within this time is scored in one go
+
+
+class LeadNotFound(Exception):
+    """No lead of this business has that number."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Who the lead is, as far as anybody said."""
+
+    name: str = ""
+    phone: Phone | None = None
+    email: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.name or self.phone or self.email)
+
+
+def find_lead(*, business: Business, number: int) -> Lead:
+    """By the number the API uses. Raises LeadNotFound, in the same words for a neighbour's lead and for none."""
+    lead = rows.first(Lead, "business_id = %s AND number = %s", [business.pk, number]) if _can_be(number) else None
+    if lead is None:
+        raise LeadNotFound
+    lead.business = business
+    return lead
+
+
+def locked_lead(*, business: Business, number: int) -> Lead:
+    """The lead as it is now; it stays so until the caller commits. Raises LeadNotFound."""
+    lead = None
+    if _can_be(number):
+        lead = rows.first(Lead, "business_id = %s AND number = %s", [business.pk, number], lock=True)
+    if lead is None:
+        raise LeadNotFound
+    lead.business = business
+    return lead
+
+
+def lock(lead: Lead) -> Lead:
+    """The same lead as it is now; it stays so until the caller commits."""
+    fresh = rows.first(Lead, "business_id = %s AND id = %s", [lead.business_id, lead.pk], lock=True)
+    assert fresh is not None
+    fresh.business = lead.business
+    return fresh
+
+
+def add_lead(
+    *, business: Business, source: LeadSource, by: By, now: datetime, domain: str = "", contact: Contact | None = None,
+    service: Service | None = None, asked_for: str = "", notes: str = "", event_id: str = "", agreed: bool = False,
+) -> Lead:  # fmt: skip
+    """Somebody who may buy, written down by a person or a program. `agreed` says that they asked for texts themselves;
+    without it the lead brings no permission.
+
+    `event_id` is the sender's own id; repeats are the caller's to recognise.
+    """
+    with transaction.atomic(savepoint=False):
+        customer = _remember(business, contact) if contact else None
+        lead = Lead(
+            business=business, customer=customer, source=source, business_domain=domain, service=service,
+            asked_for=asked_for[:200], notes=notes[:10_000], event_id=event_id[:255], created_at=now, rescore_at=now,
+        )  # fmt: skip
+        assigning.assign_new(lead)
+        rows.insert(lead)
+        if customer is not None:
+            if agreed and contact and contact.phone:
+                consent.grant_if_silent(
+                    business=business, phone=contact.phone.e164, source=ConsentSource.INTAKE, now=now,
+                    words=notes or asked_for, reference=f"lead:{lead.pk}",
+                )  # fmt: skip
+            how = LeadSource(source).label.lower()
+            tell(lead, Verb.LEAD, f"New lead ({how}), put down by {by.text}.", by=by, now=now)
+    return lead
+
+
+def move(*, lead: Lead, to: str, by: By, now: datetime, why: str = "") -> Lead:
+    """Into another stage, by hand. Raises lifecycle.NotAllowed with the reason."""
+    with transaction.atomic():
+        lead = lock(lead)
+        lifecycle.check_lead(lead.stage, to)
+        change_stage(lead, to=to, by=by, now=now, why=why)
+    return lead
+
+
+def change_stage(lead: Lead, *, to: str, by: By, now: datetime, why: str = "") -> None:
+    """Write a move down that was found allowed. The lead is locked by the caller."""
+    old, since = lead.stage, lead.stage_since or lead.created_at
+    lead.stage, lead.stage_since = to, now
+    fields = ["stage", "stage_since"]
+    if to == Stage.LOST:
+        lead.lost_because, lead.outcome, lead.closed_at = why[:300], Outcome.LOST, now
+        fields += ["lost_because", "outcome", "closed_at"]
+    rows.update(lead, *fields)
+    rows.insert(
+        StageChange(
+            business=lead.business,
+            lead=lead,
+            old=old,
+            new=to,
+            since=since,
+            at=now,
+            by=by.user,
+            by_text=by.text,
+            why=why[:300],
+        )
+    )
+    reason = f": {why}" if why else ""
+    tell(lead, Verb.STAGE, f"Lead moved from {Stage(old).label} to {Stage(to).label}{reason}.", by=by, now=now)
+
+
+def add_activity(
+    *, lead: Lead, kind: ActivityKind, text: str, by: By, now: datetime, at: datetime | None = None
+) -> Lead:
+    """Something a person did about the lead. Whatever is more than a note counts as the first answer, if there was none."""
+    happened = min(at or now, now)
+    with transaction.atomic(savepoint=False):
+        lead = lock(lead)
+        rows.insert(
+            LeadActivity(
+                business=lead.business, lead=lead, kind=kind, text=text[:10_000], at=happened, created_at=now, by=by.user,
+                by_text=by.text,
+            )
+        )  # fmt: skip
+        lead.activity_count += 1
+        lead.last_activity_at = max(happened, lead.last_activity_at or happened)
+        lead.rescore_at = soon(lead, now=now)
+        if kind != ActivityKind.NOTE and lead.first_touch_at is None:
+            lead.first_touch_at = max(happened, lead.created_at)
+        rows.update(lead, "activity_count", "last_activity_at", "rescore_at", "first_touch_at")
+        verb = Verb.CALLED if kind == ActivityKind.CALL else Verb.NOTE
+        said = f": {text}" if text else "."
+        tell(lead, verb, f"{ActivityKind(kind).label} by {by.text}{said}", by=by, now=now)
+    return lead
+
+
+def soon(lead: Lead, *, now: datetime) -> datetime:
+    """When a lead that something happened to is scored again: with what happens in the next moments, in one go."""
+    wanted = now + SETTLES
+    return min(wanted, lead.rescore_at) if lead.rescore_at is not None and lead.rescore_at > now else wanted
+
+
+def edit_lead(*, lead: Lead, changes: Mapping[str, Any], by: By, now: datetime, contact: Contact | None = None) -> Lead:
+    """Edit what is on file. `changes` are model fields, already validated; a contact is filled in or added.
+
+    Raises Refused for a number that is another customer's.
+    """
+    with transaction.atomic():
+        if contact:
+            lead = _with_contact(lead, contact, by=by, now=now)
+        lead = lock(lead)
+        changed = {name: value for name, value in changes.items() if getattr(lead, name) != value}
+        if not changed:
+            return lead
+        shown = {name: [_plain(getattr(lead, name)), _plain(value)] for name, value in changed.items()}
+        for name, value in changed.items():
+            setattr(lead, name, value)
+        lead.rescore_at = soon(lead, now=now)
+        lead.save(update_fields=[*changed, "rescore_at"])
+        audit(
+            business=lead.business, actor=by.user, actor_text=by.text, action="lead edited", target=f"lead {lead.number}",
+            changes=shown, now=now,
+        )  # fmt: skip
+    return lead
+
+
+def assign(*, lead: Lead, to: User | None, by: By, now: datetime) -> Lead:
+    """Whose lead it is. Raises Refused for somebody who does not work here."""
+    if to is not None and not works_here(lead.business, to):
+        raise Refused(f"{to.get_full_name()} cannot work on leads here. Choose somebody of the team.")
+    with transaction.atomic():
+        lead = lock(lead)
+        if lead.assigned_to_id == (to.pk if to else None):
+            return lead
+        lead.assigned_to = to
+        rows.update(lead, "assigned_to")
+        whose = f"Given to {to.get_full_name()}" if to else "Nobody's lead any more"
+        tell(lead, Verb.HANDED_OVER, f"{whose}, by {by.text}.", by=by, now=now)
+        audit(
+            business=lead.business, actor=by.user, actor_text=by.text, action="lead assigned", now=now,
+            target=f"lead {lead.number}", changes={"assigned_to": ["", str(to or "nobody")]},
+        )  # fmt: skip
+    return lead
+
+
+def works_here(business: Business, user: User) -> bool:
+    members = Membership.objects.filter(business=business, user=user, user__is_active=True)
+    return members.exclude(role=Role.VIEWER).exists()
+
+
+def follow_up(*, lead: Lead, title: str, due_at: datetime, now: datetime) -> Task:
+    """To be done about this lead at a time of somebody's choice; it stands on Today from then on."""
+    return add_task(
+        business=lead.business, customer=lead.customer, reason=TaskReason.FOLLOW_UP, title=title, now=now,
+        about=f"lead:{lead.pk}", due_at=due_at,
+    )  # fmt: skip
+
+
+def tell(lead: Lead, verb: Verb, text: str, *, by: By, now: datetime) -> None:
+    """On the customer's timeline, when there is a customer. The lead's own page reads its own rows."""
+    if lead.customer_id is not None:
+        note(
+            business=lead.business, customer=lead.customer, verb=verb, text=text, now=now, about=f"lead:{lead.pk}",
+            actor=by.user,
+        )  # fmt: skip
+
+
+def who(lead: Lead) -> str:
+    """The person, for sentences and lists."""
+    return str(lead.customer) if lead.customer_id else f"Lead {lead.number}"
+
+
+# --- Inside ------------------------------------------------------------------------------------------------------------
+
+
+def _can_be(number: int) -> bool:
+    return 0 < number <= LARGEST_NUMBER
+
+
+def _remember(business: Business, contact: Contact) -> Customer:
+    if contact.phone is not None:
+        customer, _ = remember_customer(
+            business=business, phone=contact.phone.e164, name=contact.name, raw=contact.phone.raw
+        )
+        if contact.email and not customer.email:
+            customer.email = contact.email
+            rows.update(customer, "email")
+        return customer
+    customer = Customer(business=business, name=contact.name[:120], email=contact.email)
+    rows.insert(customer)
+    return customer
+
+
+def _with_contact(lead: Lead, contact: Contact, *, by: By, now: datetime) -> Lead:
+    """Fill the contact in where there is none, or change what is on file."""
+    if lead.customer_id is None:
+        customer = _remember(lead.business, contact)
+        lead = lock(lead)
+        lead.customer = customer
+        rows.update(lead, "customer")
+        tell(lead, Verb.LEAD, f"Contact of lead {lead.number} filled in by {by.text}.", by=by, now=now)
+        return lead
+    take_turn(lead.person)
+    known = Customer.objects.for_business(lead.business).get(pk=lead.customer_id)
+    changes: dict[str, Any] = {"name": contact.name, "email": contact.email}
+    if contact.phone is not None:
+        changes |= {"phone": contact.phone.e164, "phone_raw": contact.phone.raw[:64]}
+    known.business = lead.business
+    given = {name: value for name, value in changes.items() if value}
+    update_customer(customer=known, changes=given, actor=by.user, now=now)
+    return lead
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
