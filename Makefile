@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed-requirements.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run screenshots test check style types floors migrations deployment fmt bench bench-marketplace demo-reset venv
+.PHONY: help run screenshots test check style types floors migrations deployment fmt bench bench-marketplace bench-pipeline demo-reset venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: venv ## Measure how much this machine carries
 
 bench-marketplace: venv ## Measure buying, browsing and files on five million leads (some minutes, 6 GB)
 	@$(PYTHON) -m bench.marketplace $(ARGS)
+
+bench-pipeline: venv ## Measure leads by API and the board of a business with a million leads (some minutes, 3 GB)
+	@$(PYTHON) -m bench.pipeline $(ARGS)
 
 screenshots: venv ## Take the pictures of the README anew (needs Debian's chromium)
 	@$(PYTHON) docs/take_screenshots.py

@@ -17,6 +17,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from booking import queries
+from booking.announcements import visit_done
 from booking.enums import MOVES, UPCOMING, AppointmentStatus
 from booking.models import Appointment, SchedulingRules, Service, StaffMember
 from booking.slots import Slot
@@ -201,9 +202,13 @@ def undo_cancel(*, appointment: Appointment, now: datetime, actor: User | None =
 def complete(*, appointment: Appointment, now: datetime, actor: User | None = None) -> bool:
     """The job is done."""
     _must_have_started(appointment, now)
-    return _move_and_note(
-        appointment, to=AppointmentStatus.COMPLETED, verb=Verb.COMPLETED, text="Done: {what}.", now=now, actor=actor
-    )
+    with transaction.atomic():
+        is_news = _move_and_note(
+            appointment, to=AppointmentStatus.COMPLETED, verb=Verb.COMPLETED, text="Done: {what}.", now=now, actor=actor
+        )
+        if is_news:
+            visit_done.send(sender=Appointment, appointment=appointment, now=now)
+    return is_news
 
 
 def mark_no_show(*, appointment: Appointment, now: datetime, actor: User | None = None) -> bool:

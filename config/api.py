@@ -10,6 +10,7 @@ from django.urls import URLPattern, re_path
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 from leads import api as leads
+from leads import api_pipeline as pipeline
 from marketplace import api as marketplace
 
 
@@ -24,6 +25,17 @@ urlpatterns = [
     route("chat/inbound", leads.ChatInboundView, "chat-inbound"),
     route("chat/reply", leads.ChatReplyView, "chat-reply"),
     route("jobs", leads.JobsView, "jobs"),
+    route("leads", pipeline.LeadsView, "leads"),
+    route("leads/(?P<lead_id>[^/]+)", pipeline.LeadView, "pipeline-lead"),
+    route("leads/(?P<lead_id>[^/]+)/stage", pipeline.StageView, "lead-stage"),
+    route("leads/(?P<lead_id>[^/]+)/analyze", pipeline.AnalyzeView, "lead-analyze"),
+    route("leads/(?P<lead_id>[^/]+)/transfer", pipeline.TransferView, "lead-transfer"),
+    route("leads/(?P<lead_id>[^/]+)/activities", pipeline.ActivitiesView, "lead-activities"),
+    route("leads/(?P<lead_id>[^/]+)/assign", pipeline.AssignView, "lead-assign"),
+    route("leads/(?P<lead_id>[^/]+)/history", pipeline.HistoryView, "lead-history"),
+    route("deals", pipeline.DealsView, "deals"),
+    route("deals/(?P<deal_id>[^/]+)", pipeline.DealView, "deal"),
+    route("deals/(?P<deal_id>[^/]+)/stage", pipeline.DealStageView, "deal-stage"),
     route("inventory", marketplace.InventoryView, "inventory"),
     route("inventory/locations", marketplace.LocationsView, "inventory-locations"),
     route("quotes", marketplace.QuotesView, "quotes"),

@@ -58,6 +58,11 @@ app.conf.beat_schedule = {
     "score-leads": {"task": "leads.tasks.score_due", "schedule": 5.0, "options": {"expires": 5}},
     "pass-on-offers": {"task": "leads.tasks.pass_on_offers", "schedule": 15.0, "options": {"expires": 15}},
     "tell-late-leads": {"task": "leads.tasks.tell_late", "schedule": 60.0, "options": {"expires": 60}},
+    "learn-from-outcomes": {
+        "task": "leads.tasks.learn_from_outcomes",
+        "schedule": crontab(hour="2", minute="10"),
+        "options": {"expires": 3600},
+    },
     # --- Marketplace: what people wait for is woken at once, too ---
     "ingest-files": {"task": "marketplace.tasks.ingest_files", "schedule": 10.0, "options": {"expires": 10}},
     "make-exports": {"task": "marketplace.tasks.make_exports", "schedule": 5.0, "options": {"expires": 5}},

@@ -328,6 +328,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "SCHEMA_PATH_PREFIX_TRIM": False,
+    "COMPONENT_SPLIT_PATCH": False,  # what a PATCH needs is said by its own serializer
     "PREPROCESSING_HOOKS": ["config.api.only_canonical_paths"],
     "POSTPROCESSING_HOOKS": [],  # each answer lists its own statuses, instead of sharing enums with made-up names
 }

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
 from crm.api_keys import recognise
+from crm.cache import ForgivingRedisCache
 from crm.enums import KeyKind, SecurityEventKind
 from crm.models import ApiKey
 from crm.security import report
@@ -93,12 +94,8 @@ class PerKeyThrottle(SimpleRateThrottle):
         now = self.timer()
         window = int(now // seconds)
         self.until_next_window = (window + 1) * seconds - now
-        key = f"throttle:{scope}:{ident}:{window}"
-        try:
-            count = self.cache.incr(key)
-        except ValueError:  # the first of this window, or the cache is away
-            self.cache.add(key, 1, timeout=seconds)
-            count = 1
+        cache = cast(ForgivingRedisCache, self.cache)
+        count = cache.count(f"throttle:{scope}:{ident}:{window}", timeout=seconds)
         if count > allowed:
             report(kind=SecurityEventKind.RATE_LIMITED, request=request._request, now=timezone.now())
         return count <= allowed

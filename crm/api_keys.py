@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
+from crm import rows
 from crm.enums import KeyKind
 from crm.models import ApiKey, Business, User
 from crm.services import audit
@@ -53,7 +54,7 @@ def recognise(secret: str, *, now: datetime) -> ApiKey | None:
     prefix, _, rest = secret.rpartition("_")
     if not rest or len(secret) > 120 or "\x00" in secret:
         return None
-    row = ApiKey.objects.select_related("business").filter(prefix=prefix).first()
+    row = rows.first_with(ApiKey, "business", "crm_apikey.prefix = %s", [prefix])
     if row is None or not hmac.compare_digest(row.digest, _digest(secret)) or not row.is_usable(now):
         return None
     if row.last_used_at is None or now - row.last_used_at > timedelta(minutes=1):

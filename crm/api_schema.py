@@ -39,7 +39,7 @@ class ApiSchema(AutoSchema):
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies = super()._get_response_bodies(direction)
         refusals = {401, 403, 422, 429, *getattr(self.view, "refusals", ())}
-        if self.method in ("POST", "PUT"):
+        if self.method in ("POST", "PUT", "PATCH"):
             refusals |= {400, 413, 415}
         problem = self.resolve_serializer(Problem, "response").ref
         for status in sorted(refusals):

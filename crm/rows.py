@@ -61,6 +61,23 @@ def fetch(model: type[Row], where: str, parameters: Sequence[Any], *, lock: bool
     return made
 
 
+def first_with(model: type[Row], relation: str, where: str, parameters: Sequence[Any]) -> Row | None:
+    """The first row `where` finds, and what its foreign key `relation` leads to, in one statement."""
+    sql, count = _joined_selection(model, relation)
+    values = execute(f"{sql} WHERE {where} LIMIT 1", parameters).fetchone()
+    if values is None:
+        return None
+    _, names, wrapped = _selection(model)
+    parent: Any = model._meta.get_field(relation).related_model
+    _, parent_names, parent_wrapped = _selection(parent)
+    assert not wrapped
+    assert not parent_wrapped
+    row = model.from_db(connection.alias, names, values[:count])
+    found = values[count] is not None
+    setattr(row, relation, parent.from_db(connection.alias, parent_names, values[count:]) if found else None)
+    return row
+
+
 def execute(sql: str, parameters: Sequence[Any] | dict[str, Any]) -> Any:
     """Run one statement and return its cursor; read it before the next call, which uses the same one.
 
@@ -105,6 +122,18 @@ def _selection(model: type[models.Model]) -> tuple[str, list[str], list[Any]]:
     wrapped = [field for field in fields if hasattr(field, "from_db_value")]  # as JSON, which comes as text
     columns = ", ".join(f'"{field.column}"' for field in fields)
     return f'SELECT {columns} FROM "{model._meta.db_table}"', [field.attname for field in fields], wrapped
+
+
+@functools.cache
+def _joined_selection(model: type[models.Model], relation: str) -> tuple[str, int]:
+    """The parent's primary key is its first column, and NULL where there is no parent."""
+    key: Any = model._meta.get_field(relation)
+    table, parent = model._meta.db_table, key.related_model._meta
+    assert parent.concrete_fields[0].primary_key
+    columns = [f'"{table}"."{field.column}"' for field in model._meta.concrete_fields]
+    theirs = [f'"{parent.db_table}"."{field.column}"' for field in parent.concrete_fields]
+    join = f'LEFT JOIN "{parent.db_table}" ON "{parent.db_table}"."{parent.pk.column}" = "{table}"."{key.column}"'
+    return f'SELECT {", ".join(columns + theirs)} FROM "{table}" {join}', len(columns)
 
 
 def _reader(fields: Sequence[Any]) -> Callable[[models.Model], list[Any]]:

@@ -16,6 +16,10 @@ class LeadSource(TextChoices):
     SCANNER = "scanner", "Scanner"
 
 
+# From these nobody waits for an answer: they never wrote to us, or a person of ours was talking to them.
+UNSOLICITED = (LeadSource.PURCHASE.value, LeadSource.SCANNER.value, LeadSource.MANUAL.value)
+
+
 class IntakeStatus(TextChoices):
     NEW = "new", "New"
     PROPOSED = "proposed", "Slot offered"

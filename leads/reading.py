@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +22,9 @@ from leads.scoring import BOUND
 
 PROMPT_VERSION: Final = "2026-11-1"
 MOST_QUOTES: Final = 5
+SOURCES: Final = ("customer", "note")  # whose lines may be quoted; what we wrote ourselves proves nothing
 _SHORTEST_QUOTE: Final = 3  # letters and digits; “ok” proves nothing
+_LONGEST_LINE: Final = 2_000  # characters shown of one line: more than any text has, and no note pushes out all others
 
 INSTRUCTIONS: Final = (
     "You judge how likely a sales lead of a small service business is to buy. You get facts and the conversation, quoted"
@@ -83,22 +86,26 @@ class Reading:
 
 
 def believed(answer: ReadingOut, lines: Iterable[Line]) -> Reading:
-    """What of the model's answer holds. Quotes that nobody but us ever wrote are dropped, and without one nothing moves."""
-    said = [_squeezed(line.text) for line in lines if line.who in ("customer", "note")]
-    evidence: list[Evidence] = []
+    """What of the model's answer holds. Quotes that nobody but us ever wrote are dropped, and without one nothing moves.
+
+    What is kept of a quote are the words as they stand in the source.
+    """
+    said = [_straight(line.text) for line in lines if line.who in SOURCES]
+    evidence: dict[str, Evidence] = {}
     for item in answer.evidence:
-        quote = _squeezed(item.quote)
-        if len(re.findall(r"\w", quote)) >= _SHORTEST_QUOTE and any(quote in text for text in said):
-            shown = Evidence(quote=" ".join(item.quote.split())[:300], why=" ".join(item.why.split())[:120])
-            if shown not in evidence:
-                evidence.append(shown)
-    move = _bounded(answer.move) if evidence else Decimal(0)
-    return Reading(move=move, evidence=tuple(evidence[:MOST_QUOTES]), summary=" ".join(answer.summary.split())[:400])
+        quote = _found(_straight(item.quote), said)
+        if quote:
+            evidence.setdefault(quote.casefold(), Evidence(quote=quote[:300], why=plain(item.why)[:120]))
+    return Reading(
+        move=_bounded(answer.move) if evidence else Decimal(0),
+        evidence=tuple(evidence.values())[:MOST_QUOTES],
+        summary=plain(answer.summary)[:400],
+    )
 
 
 def urgent_words(lines: Iterable[Line]) -> list[str]:
     """Words of the customer that sound urgent, each once, in the order they came."""
-    found = (match.lower() for line in lines if line.who == "customer" for match in _URGENT.findall(line.text))
+    found = (match.lower() for line in lines if line.who == "customer" for match in _URGENT.findall(plain(line.text)))
     return list(dict.fromkeys(found))
 
 
@@ -116,21 +123,32 @@ def reply_time(lines: Sequence[Line]) -> timedelta | None:
 
 
 def material(facts: Iterable[str], lines: Sequence[Line], *, most: int) -> str:
-    """What the model is given: the facts, then as many of the newest lines as fit into `most` characters, oldest first."""
-    head = "\n".join(f"- {fact}" for fact in facts)
-    room = most - len(head) - 20
+    """What the model is given: the facts, then as many of the newest lines as fit into `most` characters, oldest first.
+
+    Whatever is in a text stays on its own line, behind the name of whoever wrote it. `most` is 100 at least.
+    """
+    head = "\n".join(f"- {plain(fact)}" for fact in facts)[: most // 2]
+    start = f"Facts:\n{head}\n\nConversation:\n"
+    room = most - len(start)
     kept: list[str] = []
     for line in reversed(lines):
-        shown = f"{line.who}: {' '.join(line.text.split())}"
-        if len(shown) > room:
-            shown = shown[: max(0, room)]
-        if not shown:
+        text = plain(line.text)[:_LONGEST_LINE]
+        if not text:
+            continue
+        shown = f"{line.who}: {text}"
+        if len(shown) > room and kept:
             break
-        kept.append(shown)
+        kept.append(shown[:room])
         room -= len(shown) + 1
-        if room <= 0:
-            break
-    return f"Facts:\n{head}\n\nConversation:\n" + "\n".join(reversed(kept))
+    return start + "\n".join(reversed(kept))
+
+
+def plain(text: str) -> str:
+    """A text as people see it, on one line: one space between words, no letters that nobody sees (which could carry
+    orders to a model), and nothing that looks like the marks around the material."""
+    drawn = _BLANK.sub("", text)
+    seen = "".join(letter for letter in drawn if letter.isspace() or unicodedata.category(letter) not in _UNSEEN)
+    return " ".join(_MARKS.sub(" ", unicodedata.normalize("NFKC", seen)).split())
 
 
 def _bounded(move: float) -> Decimal:
@@ -140,9 +158,25 @@ def _bounded(move: float) -> Decimal:
     return Decimal(str(max(-bound, min(bound, move)))).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def _squeezed(text: str) -> str:
-    """As quotes are compared: one space between words, small letters, straight quotes."""
-    return " ".join(text.split()).casefold().translate(_STRAIGHT)
+def _found(quote: str, said: Iterable[str]) -> str:
+    """The words of the quote as they stand in what was said, whole words in any case; empty when they do not."""
+    if len(re.findall(r"\w", quote)) < _SHORTEST_QUOTE:
+        return ""
+    before = rf"(?<!{_LETTER})" if re.match(_LETTER, quote[0]) else ""
+    after = rf"(?!{_LETTER})" if re.match(_LETTER, quote[-1]) else ""
+    words = re.compile(before + re.escape(quote) + after, re.IGNORECASE)
+    return next((match.group() for match in map(words.search, said) if match), "")
+
+
+def _straight(text: str) -> str:
+    """As quotes are compared: models like to straighten quotation marks, or to curl them."""
+    return plain(text).translate(_STRAIGHT)
 
 
 _STRAIGHT: Final = str.maketrans("‘’“”", "''\"\"")
+_LETTER: Final = "[0-9A-Za-zÀ-\u08ff]"  # of a script that puts spaces between its words
+_UNSEEN: Final = ("Cc", "Cf", "Cs")  # controls; zero width, direction and tags; halves of a pair
+# Fillers and the letters that choose a glyph's variant; whole sentences have been hidden in those.
+_BLANK: Final = re.compile("[\u034f\u115f\u1160\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_ANGLE: Final = "[<>‹›«»≪≫⟨⟩〈〉《》❬❭❮❯˂˃]"
+_MARKS: Final = re.compile(rf"{_ANGLE}(?:\s*{_ANGLE}){{2,}}|[⋘⋙]")

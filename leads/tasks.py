@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 from crm.models import Business
 from crm.scoping import every_business
 from leads.models import Lead
-from leads.services import assessing, sales, watching
+from leads.services import assessing, learning, sales, watching
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,12 @@ def pass_on_offers(**_kwargs: Any) -> int:
 def tell_late(**_kwargs: Any) -> int:
     """Leads that wait too long for their first answer."""
     return watching.tell_late(now=timezone.now())
+
+
+@shared_task
+def learn_from_outcomes(**_kwargs: Any) -> int:
+    """What the leads closed lately teach, for every business with enough of them."""
+    return learning.learn_due(now=timezone.now())
 
 
 def ask_to_read(business: Business, lead_id: UUID) -> None:

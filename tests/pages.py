@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
@@ -28,9 +29,10 @@ from crm.services import (
     remember_customer,
     tell_customer,
 )
-from leads.enums import LeadSource
-from leads.models import Lead
-from leads.services import intake
+from leads.actors import person as by_person
+from leads.enums import LeadSource, Stage
+from leads.models import Assessment, AssignmentRule, Deal, Lead, LeadMerge, Salesperson, SavedView
+from leads.services import assessing, duplicates, intake, pipeline, sales
 
 FRIDAY = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)  # 10:00 AM in Chicago, two days after the tests' now
 
@@ -98,6 +100,82 @@ def live(
             lead=lead,
             merge=merge,
         )
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Leads on their way to a sale."""
+
+    fresh: Lead  # New: Nina Novak, waits since four minutes
+    ready: Lead  # Qualified: Hal Hotchkiss, who may go to sales; a model has read what he wrote
+    sold: Lead  # Transferred: Tara Todd
+    deal: Deal  # hers, held out to Alice
+    rule: AssignmentRule
+    view: SavedView  # Alice's own
+    merge: LeadMerge
+
+
+def work_leads(business: Business, *, user: User, now: datetime) -> Pipeline:
+    """Put leads at several stages into a business."""
+    with only(business):
+        Salesperson.objects.create(business=business, user=user, created_at=now)
+        minute, by = timedelta(minutes=1), by_person(user)
+        fresh = add_lead(business, name="Nina Novak", phone="+15550130001", source=LeadSource.FORM, at=now - 4 * minute)
+        ready = qualified(business, name="Hal Hotchkiss", phone="+15550130002", by=user, now=now - 60 * minute)
+        read(ready, now=now - 50 * minute)
+        sold = qualified(business, name="Tara Todd", phone="+15550130003", by=user, now=now - 60 * minute)
+        deal = sales.transfer(lead=sold, by=by, now=now - 2 * minute)
+        once = add_lead(business, name="Olga Once", phone="+15550130004", at=now - 90 * minute)
+        again = add_lead(business, name="Olga Once", phone="+15550130004", at=now - 80 * minute)
+        merge = duplicates.merge_leads(kept=once, dropped=again, user=user, now=now - 70 * minute)
+        rule = AssignmentRule.objects.create(
+            business=business, source=LeadSource.SCANNER, assignee=user, created_at=now
+        )
+        view = SavedView.objects.create(
+            business=business, user=user, name="Hot ones", filters={"score": "0.6"}, created_at=now
+        )
+        ready, sold = Lead.objects.get(pk=ready.pk), Lead.objects.get(pk=sold.pk)
+        return Pipeline(fresh=fresh, ready=ready, sold=sold, deal=deal, rule=rule, view=view, merge=merge)
+
+
+def add_lead(
+    business: Business, *, name: str, phone: str, at: datetime, source: LeadSource = LeadSource.PARTNER, domain: str = "first",
+    asked_for: str = "A new water heater",
+) -> Lead:  # fmt: skip
+    """Somebody who may buy, as a person writes them down."""
+    contact = pipeline.Contact(name=name, phone=parse(phone, region="US"))
+    lead = pipeline.add_lead(
+        business=business, source=source, by=pipeline.By("Somebody"), now=at, domain=domain, contact=contact,
+        asked_for=asked_for,
+    )  # fmt: skip
+    return Lead.objects.get(pk=lead.pk)
+
+
+def qualified(business: Business, *, name: str, phone: str, by: User, now: datetime) -> Lead:
+    """A lead that may go to sales."""
+    lead = add_lead(business, name=name, phone=phone, at=now)
+    assessing.assess(lead=lead, now=now)
+    for stage in (Stage.CONTACTED, Stage.QUALIFIED):
+        lead = pipeline.move(lead=lead, to=stage, by=by_person(by), now=now)
+    return lead
+
+
+def read(lead: Lead, *, now: datetime) -> Assessment:
+    """What a model that read the conversation would have left: ten hundredths more, and why."""
+    evidence = [{"quote": "we have had no hot water since Monday", "why": "An urgent need, and it is theirs."}]
+    made = Assessment.objects.create(
+        business=lead.business, lead=lead, score=Decimal("0.70"), baseline=Decimal("0.60"), reading=Decimal("0.10"),
+        recommendation="transfer_to_sales", reason="Partner leads have higher conversion rates.",
+        factors=[
+            {"name": "source", "points": "0.3", "text": "Partner leads have higher conversion rates."},
+            {"name": "domain", "points": "0.3", "text": "Clear business domain identified."},
+            {"name": "activity", "points": "0", "text": "Low engagement."},
+        ],
+        evidence=evidence, summary="A family without hot water wants a new heater this week.", model="gpt-4.1-mini",
+        prompt_version="1", read_until=now, created_at=now,
+    )  # fmt: skip
+    Lead.objects.filter(pk=lead.pk).update(score=made.score)
+    return made
 
 
 def person(business: Business, *, name: str, phone: str) -> Customer:

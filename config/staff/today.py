@@ -24,6 +24,8 @@ from crm.admin.lists import REACH, capped, midnight, since
 from crm.admin.talk import STUCK_AFTER
 from crm.enums import BusinessStatus, Direction, MessageStatus, SecurityEventKind
 from crm.models import AuditEvent, Business, Conversation, Heartbeat, LlmUsage, Message, SecurityEvent, Task
+from leads.admin import filters as of_leads
+from leads.models import Deal, DealOffer, Lead
 from marketplace.enums import BuyerStatus, IngestStatus, ReturnStatus
 from marketplace.models import Buyer, IngestRun, RecallNotice, Return
 from marketplace.tasks import BOOKS
@@ -69,6 +71,7 @@ class Today:
     numbers: list[Tile]
     waiting: list[Tile]
     outbox: list[Tile]
+    pipeline: list[Tile]
     marketplace: list[Tile]
     failures: list[Line]
     security: list[Line]
@@ -82,6 +85,7 @@ class Today:
             ("Today", self.numbers),
             ("Waiting for a person", self.waiting),
             ("Outbox", self.outbox),
+            ("Pipeline of leads", self.pipeline),
             ("Lead marketplace", self.marketplace),
         ]
 
@@ -123,6 +127,7 @@ def look(*, now: datetime) -> Today:
                 tone="danger" if failed else "",
             ),
         ],
+        pipeline=_pipeline(now),
         marketplace=_marketplace(now),
         failures=failures,
         security=_security(now),
@@ -158,6 +163,33 @@ def _numbers(began: datetime) -> list[Tile]:
     ]
 
 
+def _pipeline(now: datetime) -> list[Tile]:
+    waiting, ownerless, lapsed, unscored = _counted(
+        of_leads.waiting_too_long(Lead.objects.all(), now=now),
+        of_leads.without_owner(Deal.objects.all()),
+        of_leads.lapsed_today(DealOffer.objects.all(), now=now),
+        of_leads.not_scored(Lead.objects.all(), now=now),
+    )
+    return [
+        Tile(
+            "Leads that wait too long",
+            _said(waiting),
+            list_url(Lead, waiting="late"),
+            sentence="Beyond what their business allows",
+            tone="warning" if waiting else "",
+        ),
+        Tile("Deals nobody has", _said(ownerless), list_url(Deal, taken="no"), tone="warning" if ownerless else ""),
+        Tile("Offers not answered today", _said(lapsed), list_url(DealOffer, state="lapsed_today")),
+        Tile(
+            "Not scored in time",
+            _said(unscored),
+            list_url(Lead, score="overdue"),
+            sentence="The scorer is not running" if unscored else "The scorer keeps up",
+            tone="danger" if unscored else "",
+        ),
+    ]
+
+
 def _marketplace(now: datetime) -> list[Tile]:
     return [
         _tile(
@@ -186,6 +218,15 @@ def _marketplace(now: datetime) -> list[Tile]:
 def _tile(label: str, rows: QuerySet[Any], url: str, *, tone: str = "") -> Tile:
     count = capped(rows, REACH)
     return Tile(label, _said(count), url, tone=tone if count else "")
+
+
+def _counted(*questions: QuerySet[Any]) -> list[int]:
+    """How many rows each of them finds, up to REACH + 1, in one statement."""
+    asked = [rows.order_by().values("pk")[: REACH + 1].query.sql_with_params() for rows in questions]
+    counts = ", ".join(f"(SELECT count(*) FROM ({sql}) AS found)" for sql, _ in asked)  # noqa: S608 - composed by Django
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {counts}", [value for _, values in asked for value in values])
+        return list(cursor.fetchone())
 
 
 def _said(count: int) -> str:

@@ -127,6 +127,8 @@ class Message(TenantModel):
             models.Index(fields=["-created_at"], condition=Q(status__in=["failed", "unknown"]), name="message_trouble"),
             # used by the customer's timeline
             models.Index(fields=["customer", "-created_at", "-id"], name="message_of_customer"),
+            # used by the sweep that counts what was said lately
+            models.Index(fields=["-created_at"], condition=Q(audience="customer"), name="message_newest"),
         ]
 
     def __str__(self) -> str:

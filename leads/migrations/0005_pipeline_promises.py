@@ -34,8 +34,11 @@ CREATE CONSTRAINT TRIGGER leads_transferred_has_a_deal AFTER INSERT OR UPDATE OF
 
 CREATE FUNCTION leads_stage_moves_forward() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF OLD.stage = 'transferred' OR (OLD.stage = 'lost' AND NEW.stage <> 'lost') THEN
-        RAISE EXCEPTION 'A lead that is % stays so.', OLD.stage USING ERRCODE = 'integrity_constraint_violation';
+    IF (OLD.stage, NEW.stage) NOT IN (
+        ('new', 'contacted'), ('contacted', 'qualified'), ('qualified', 'transferred'),
+        ('new', 'lost'), ('contacted', 'lost'), ('qualified', 'lost')
+    ) THEN
+        RAISE EXCEPTION 'A lead does not go from % to %.', OLD.stage, NEW.stage USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;
 END $$;
@@ -49,10 +52,13 @@ DROP TRIGGER leads_transferred_has_a_deal ON leads_lead;
 DROP FUNCTION leads_transferred_has_a_deal();
 """
 
-# Leads that are here already: whoever had an answer counts as contacted, and all are scored by the next sweep.
+# Leads that are here already: whoever had an answer counts as contacted, whose job is done as won; the others are scored by
+# the next sweep.
 START = """
 UPDATE leads_lead SET stage = 'contacted', stage_since = first_touch_at WHERE first_touch_at IS NOT NULL;
-UPDATE leads_lead SET rescore_at = now();
+UPDATE leads_lead l SET outcome = 'won', closed_at = a.ends_at
+    FROM booking_appointment a WHERE a.id = l.appointment_id AND a.status = 'COMPLETED';
+UPDATE leads_lead SET rescore_at = now() WHERE outcome = '';
 """
 
 

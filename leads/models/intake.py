@@ -9,7 +9,7 @@ from booking.models import Appointment, Service
 from crm.models import Customer
 from crm.scoping import TenantForeignKey, TenantModel, TenantQuerySet, own_key, tenant_manager
 from leads import lifecycle
-from leads.enums import Domain, IntakeStatus, LeadSource, Outcome, ProposalStatus, Stage
+from leads.enums import UNSOLICITED, Domain, IntakeStatus, LeadSource, Outcome, ProposalStatus, Stage
 
 
 class LeadQuerySet(TenantQuerySet):
@@ -22,8 +22,12 @@ class LeadQuerySet(TenantQuerySet):
         return self.filter(merged_into__isnull=True)
 
     def open(self) -> LeadQuerySet:
-        """Those that somebody still works on."""
-        return self.filter(stage__in=lifecycle.OPEN)
+        """Those that somebody still works on: neither with sales nor lost, and no job of theirs done yet."""
+        return self.filter(stage__in=lifecycle.OPEN, outcome="")
+
+    def on_board(self) -> LeadQuerySet:
+        """What the board shows: open leads, and those that went to sales or were lost."""
+        return self.standing().filter(Q(outcome="") | Q(stage__in=(Stage.TRANSFERRED, Stage.LOST)))
 
 
 class Lead(TenantModel):
@@ -85,7 +89,7 @@ class Lead(TenantModel):
             # used by Today: the running clock on leads nobody has touched
             models.Index(
                 fields=["business", "created_at"],
-                condition=Q(first_touch_at__isnull=True) & ~Q(source="purchase"),
+                condition=Q(first_touch_at__isnull=True) & ~Q(source__in=UNSOLICITED),
                 name="lead_untouched",
             ),
             models.Index(fields=["customer", "-created_at"], name="lead_of_customer"),
@@ -95,7 +99,7 @@ class Lead(TenantModel):
                 F("stage"),
                 F("score").desc(nulls_last=True),
                 F("number").desc(),
-                condition=Q(merged_into__isnull=True),
+                condition=Q(merged_into__isnull=True) & (Q(outcome="") | Q(stage__in=["transferred", "lost"])),
                 name="lead_board",
             ),
             # used by the list: the newest of a stage, or of a person

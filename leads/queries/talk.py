@@ -14,13 +14,14 @@ from leads.models import Lead
 from leads.reading import Line, reply_time, urgent_words
 
 MOST: Final = 200  # of the newest texts and of the newest notes
-_BEFORE: Final = timedelta(seconds=5)  # the text that made the lead was kept a moment before it
+SAME_MOMENT: Final = timedelta(seconds=5)  # the text that made the lead was kept a moment before it
 # Whose words stand in a lead's notes: the person's own, when they sent it themselves.
 _THEIR_OWN: Final = {LeadSource.API, LeadSource.TEXT, LeadSource.CHAT, LeadSource.FORM}
 
 
 def lines(lead: Lead) -> list[Line]:
-    """Oldest first. Three queries at most."""
+    """Oldest first; what was said at the same moment (our answer stands at the moment of the question) in the order it was
+    written down. Three queries at most."""
     found = []
     if words := "\n".join(part for part in (lead.asked_for, lead.notes) if part):
         who = "customer" if lead.source in _THEIR_OWN else "note"
@@ -28,18 +29,18 @@ def lines(lead: Lead) -> list[Line]:
     if lead.customer_id is not None:
         texts = (
             Message.objects.for_business(lead.business)
-            .filter(customer=lead.customer_id, audience=Audience.CUSTOMER, created_at__gte=lead.created_at - _BEFORE)
+            .filter(
+                customer=lead.customer_id, audience=Audience.CUSTOMER, created_at__gte=lead.created_at - SAME_MOMENT
+            )
             .exclude(author=Author.SYSTEM)
             .exclude(status__in=[MessageStatus.FAILED, MessageStatus.REFUSED])
             .order_by("-created_at", "-id")
         )
-        found += [
-            Line(who=author, text=body, at=at)
-            for author, body, at in texts.values_list("author", "body", "created_at")[:MOST]
-        ]
-    done = lead.activities.order_by("-at", "-id").values_list("kind", "text", "at")
+        newest = list(texts.values_list("author", "body", "created_at")[:MOST])
+        found += [Line(who=author, text=body, at=at) for author, body, at in reversed(newest)]
+    done = list(lead.activities.order_by("-at", "-id").values_list("kind", "text", "at")[:MOST])
     found += [
-        Line(who="note", text=f"{kind}: {text}" if kind != "note" else text, at=at) for kind, text, at in done[:MOST]
+        Line(who="note", text=f"{kind}: {text}" if kind != "note" else text, at=at) for kind, text, at in reversed(done)
     ]
     return sorted(found, key=lambda line: line.at)
 

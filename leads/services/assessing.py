@@ -6,6 +6,7 @@ An assessment is a row. The lead shows the newest; a deal keeps the one that jus
 from __future__ import annotations
 
 import functools
+import itertools
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -13,11 +14,13 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection, transaction
+from django.db.models import Q
 from django.dispatch import Signal
 
 from crm import llm, rows
-from crm.models import Business, Message
+from crm.models import Business, CustomerMerge, Heartbeat, Message
 from crm.scoping import every_business, only
 from leads import lifecycle, reading, scoring
 from leads.actors import FRONTDESK
@@ -29,8 +32,9 @@ from leads.services import pipeline
 log = structlog.get_logger(__name__)
 
 MODEL_TIMEOUT: Final = 20.0  # seconds; nobody waits for it in front of a screen
+_CLAIMED_FOR: Final = 25  # seconds; a little longer than a reading takes, and less than a lead settles
 BATCH: Final = 200  # leads in one run of the sweep
-LOOK_BACK: Final = timedelta(minutes=10)  # how far the sweep looks for new texts; longer than any worker's pause
+COUNTED: Final = "leads.counted"  # up to when texts have been counted, by its name in Heartbeat
 wants_reading = Signal()  # somebody asked for a look, and the conversation has not been read as it is
 
 
@@ -41,47 +45,34 @@ def assess(*, lead: Lead, now: datetime) -> Assessment:
     conversation is read again in the background, and that is another assessment.
     """
     with transaction.atomic(savepoint=False):
-        lead = pipeline.lock(lead)
-        before = _newest(lead)
-        known = before if before is not None and before.model and before.activity_count == lead.activity_count else None
-        made = _write(lead, _kept(known), read_by=known, now=now)
-        if known is None and settings.OPENAI_API_KEY and _has_words(lead):
-            transaction.on_commit(functools.partial(wants_reading.send_robust, sender=Lead, lead=lead), robust=True)
+        return assess_locked(pipeline.lock(lead), now=now)
+
+
+def assess_locked(lead: Lead, *, now: datetime) -> Assessment:
+    """The same, of a lead that the caller has locked."""
+    before = _newest(lead)
+    known = before if _is_read(lead, before) else None
+    made = _write(lead, _kept(known), read_by=known, before=before, now=now)
+    if known is None and settings.OPENAI_API_KEY and _has_words(lead):
+        transaction.on_commit(functools.partial(wants_reading.send_robust, sender=Lead, lead=lead), robust=True)
     return made
 
 
 def read_and_assess(*, business: Business, lead_id: UUID, now: datetime) -> Assessment | None:
-    """Have the model read the conversation. None: there is nothing new to read, or no model to read it.
+    """Have the model read the conversation. None: there is nothing new to read, no model to read it, or another worker is
+    reading it.
 
     The model is asked with no transaction open. What it says about a conversation that has gone on meanwhile is still
     about that conversation: it is kept, and the next sweep reads the rest.
     """
-    with only(business):
-        lead = Lead.objects.for_business(business).select_related("customer", "service").filter(pk=lead_id).first()
-        if lead is None or not llm.is_available(business=business, now=now):
-            return None
-        lead.business = business
-        before = _newest(lead)
-        if before is not None and before.model and before.activity_count == lead.activity_count:
-            return None
-        lines = talk.lines(lead)
-        if not any(line.who != "assistant" for line in lines):
-            return None
-        counted, read_until = lead.activity_count, lines[-1].at
-        answer = llm.ask(
-            business=business, purpose="lead_score", instructions=reading.INSTRUCTIONS, shape=reading.ReadingOut, now=now,
-            text=reading.material(talk.facts(lead, lines, now=now), lines, most=llm.MAX_INPUT), timeout=MODEL_TIMEOUT,
-        )  # fmt: skip
-        if answer is None:
-            return None
-        believed = reading.believed(answer, lines)
-        with transaction.atomic():
-            lead = pipeline.lock(lead)
-            read_by = Assessment(
-                model=settings.OPENAI_MODEL, prompt_version=reading.PROMPT_VERSION, read_until=read_until,
-                activity_count=counted,
-            )  # fmt: skip
-            return _write(lead, believed, read_by=read_by, now=now)
+    claim = f"lead_being_read_{lead_id}"
+    if not cache.add(claim, 1, timeout=_CLAIMED_FOR):
+        return None
+    try:
+        with only(business):
+            return _read(business, lead_id, now=now)
+    finally:
+        cache.delete(claim)
 
 
 def score_due(*, now: datetime, limit: int = BATCH) -> list[tuple[Business, UUID]]:
@@ -92,84 +83,166 @@ def score_due(*, now: datetime, limit: int = BATCH) -> list[tuple[Business, UUID
     """
     to_read = []
     with every_business():
-        due = Lead.objects.filter(rescore_at__lte=now).order_by("rescore_at").values_list("pk", flat=True)
+        due = Lead.objects.standing().filter(rescore_at__lte=now).order_by("rescore_at").values_list("pk", flat=True)
         waiting = list(due[:limit])
     for pk in waiting:
-        with every_business(), transaction.atomic():
-            found = Lead.objects.filter(pk=pk, rescore_at__lte=now).select_related("business")
-            lead = found.select_for_update(of=("self",), skip_locked=True, no_key=True).first()
-            if lead is None:
-                continue
-            before = _newest(lead)
-            fresh = before is not None and before.model and before.activity_count == lead.activity_count
-            _write(lead, _kept(before if fresh else None), read_by=before if fresh else None, now=now)
-            if not fresh and _has_words(lead) and lead.stage in lifecycle.OPEN:
-                to_read.append((lead.business, lead.pk))
+        try:
+            lead = _score_if_due(pk, now=now)
+        except Exception:  # one lead must not hold up the others, nor stand first in line for ever
+            log.exception("scoring_broke_down", lead_id=str(pk))
+            with every_business():
+                Lead.objects.filter(pk=pk).update(rescore_at=now + _AFTER_TROUBLE)
+            continue
+        if lead is not None:
+            to_read.append((lead.business, lead.pk))
     return to_read
 
 
 def count_activity(*, now: datetime) -> int:
-    """Bring the leads of everybody who wrote, or was written to, lately up to date; returns how many changed.
+    """Bring the leads of everybody who wrote, was written to, or was merged lately up to date; returns how many changed.
 
     Counted anew instead of added to, so it may run twice or be late: the count is what is there. A lead that got its
     first answer moves from New to Contacted by itself.
     """
     changed = 0
+    last = Heartbeat.objects.filter(name=COUNTED).values_list("at", flat=True).first()
+    since = (min(last, now) if last else now - timedelta(days=1)) - _SLOWEST
     with every_business():
         customers = list(
-            Message.objects.filter(created_at__gt=now - LOOK_BACK, customer__isnull=False, audience="customer")
+            Message.objects.filter(created_at__gt=since, customer__isnull=False, audience="customer")
             .order_by()
             .values_list("customer", flat=True)
             .distinct()
         )
+        lately = Q(merged_at__gt=since) | Q(undone_at__gt=since)  # their texts moved
+        customers += itertools.chain(*CustomerMerge.objects.filter(lately).values_list("kept", "dropped"))
         leads = Lead.objects.open().standing().values_list("pk", flat=True)
         pks = {*leads.filter(customer__in=customers), *leads.filter(stage=Stage.NEW, first_touch_at__isnull=False)}
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWS, {"leads": list(pks), "before": talk.SAME_MOMENT.total_seconds()})
+        pks = {row[0] for row in cursor.fetchall()}
     for pk in sorted(pks):
         with every_business(), transaction.atomic():
-            lead = Lead.objects.select_for_update(of=("self",), no_key=True).select_related("business").get(pk=pk)
-            changed += recount(lead, now=now)
+            found = Lead.objects.open().standing().filter(pk=pk).select_related("business")
+            lead = found.select_for_update(of=("self",), no_key=True).first()
+            if lead is None:  # closed or merged in this moment
+                continue
+            counted = recount(lead, now=now)
+            if lead.stage == Stage.NEW and lead.first_touch_at is not None:
+                pipeline.change_stage(
+                    lead, to=Stage.CONTACTED, by=FRONTDESK, now=now, why="The first answer went out"
+                )  # fmt: skip
+                counted = True
+            changed += counted
+    Heartbeat.objects.update_or_create(name=COUNTED, defaults={"at": now})
     return changed
 
 
 def recount(lead: Lead, *, now: datetime) -> bool:
     """Count what happened to a lead; False when nothing is new. The lead is locked by the caller."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, {"lead": lead.pk, "customer": lead.customer_id, "since": lead.created_at - _SAME_MOMENT})
+        cursor.execute(_COUNT, {"lead": lead.pk, "before": talk.SAME_MOMENT.total_seconds()})
         count, newest, answered = cursor.fetchone()
     changes: dict[str, Any] = {}
-    if count != lead.activity_count:
+    is_newer = newest is not None and (lead.last_activity_at is None or newest > lead.last_activity_at)
+    if count != lead.activity_count or is_newer:  # the count alone stands still when one text failed and another came
         changes = {"activity_count": count, "last_activity_at": newest, "rescore_at": pipeline.soon(lead, now=now)}
     if answered is not None and lead.first_touch_at is None:
-        changes["first_touch_at"] = answered
+        changes["first_touch_at"] = max(answered, lead.created_at)
     for name, value in changes.items():
         setattr(lead, name, value)
     if changes:
         rows.update(lead, *changes)
-    if lead.stage == Stage.NEW and lead.first_touch_at is not None:
-        pipeline.change_stage(lead, to=Stage.CONTACTED, by=FRONTDESK, now=now, why="The first answer went out")
-        return True
     return bool(changes)
 
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
 
-_SAME_MOMENT: Final = timedelta(seconds=5)  # the text that made the lead was kept a moment before it
-# Texts that were refused or failed were never said.
-_COUNT: Final = """
-    SELECT count(*), max(at), min(at) FILTER (WHERE ours) FROM (
-        SELECT created_at AS at, direction = 'outbound' AS ours FROM crm_message
-        WHERE customer_id = %(customer)s AND audience = 'customer' AND created_at >= %(since)s AND author <> 'system'
-        AND status NOT IN ('failed', 'refused')
-        UNION ALL
-        SELECT at, kind <> 'note' FROM leads_leadactivity WHERE lead_id = %(lead)s
+_TICK: Final = timedelta(microseconds=1)
+_AFTER_TROUBLE: Final = timedelta(minutes=10)
+_SLOWEST: Final = timedelta(minutes=1)  # a text is seen this much later than it was written, at most
+# What happened to each lead `l`. Texts that were refused or failed were never said.
+_HAPPENED: Final = """
+    FROM leads_lead l, LATERAL (
+        SELECT count(*) AS count, max(at) AS newest, min(at) FILTER (WHERE ours) AS answered FROM (
+            SELECT created_at AS at, direction = 'outbound' AS ours FROM crm_message
+            WHERE customer_id = l.customer_id AND audience = 'customer' AND created_at >= l.created_at - make_interval(secs => %(before)s)
+            AND author <> 'system' AND status NOT IN ('failed', 'refused')
+            UNION ALL
+            SELECT at, kind <> 'note' FROM leads_leadactivity WHERE lead_id = l.id
+        ) AS each_of_them
     ) AS happened
+"""
+_COUNT: Final = f"SELECT happened.* {_HAPPENED} WHERE l.id = %(lead)s"
+_NEWS: Final = f"""
+    SELECT l.id {_HAPPENED} WHERE l.id = ANY(%(leads)s) AND (
+        count <> l.activity_count OR newest > coalesce(l.last_activity_at, '-infinity')
+        OR l.first_touch_at IS NULL AND answered IS NOT NULL OR l.stage = 'new' AND l.first_touch_at IS NOT NULL
+    )
 """
 
 _NO_READING: Final = reading.Reading(move=Decimal(0), evidence=(), summary="")
 
 
+def _score_if_due(pk: UUID, *, now: datetime) -> Lead | None:
+    """Score one lead, unless somebody else is at it; answers with the lead when its conversation should be read."""
+    with every_business(), transaction.atomic():
+        found = Lead.objects.standing().filter(pk=pk, rescore_at__lte=now).select_related("business")
+        lead: Lead | None = found.select_for_update(of=("self",), skip_locked=True, no_key=True).first()
+        if lead is None:
+            return None
+        before = _newest(lead)
+        known = before if _is_read(lead, before) else None
+        _write(lead, _kept(known), read_by=known, before=before, now=now)
+        wants = known is None and _has_words(lead) and lead.stage in lifecycle.OPEN and not lead.outcome
+        return lead if wants else None
+
+
 def _has_words(lead: Lead) -> bool:
     return bool(lead.activity_count or lead.notes)
+
+
+def _read(business: Business, lead_id: UUID, *, now: datetime) -> Assessment | None:
+    lead = Lead.objects.for_business(business).select_related("customer", "service").filter(pk=lead_id).first()
+    if lead is None or not llm.is_available(business=business, now=now):
+        return None
+    lead.business = business
+    before = _newest(lead)
+    if _is_read(lead, before):
+        return None
+    lines = talk.lines(lead)
+    if not any(line.who in reading.SOURCES for line in lines):  # nothing that could be shown for a move
+        return None
+    counted, read_until = lead.activity_count, max(lines[-1].at, lead.last_activity_at or lines[-1].at)
+    answer = llm.ask(
+        business=business, purpose="lead_score", instructions=reading.INSTRUCTIONS, shape=reading.ReadingOut, now=now,
+        text=reading.material(talk.facts(lead, lines, now=now), lines, most=llm.MAX_INPUT), timeout=MODEL_TIMEOUT,
+    )  # fmt: skip
+    if answer is None:
+        return None
+    found = reading.believed(answer, lines)
+    read_by = Assessment(
+        model=settings.OPENAI_MODEL, prompt_version=reading.PROMPT_VERSION, read_until=read_until, activity_count=counted
+    )  # fmt: skip
+    with transaction.atomic():
+        lead = pipeline.lock(lead)
+        newest = _newest(lead)
+        if newest != before and newest is not None and newest.read_until and newest.read_until >= read_until:
+            return None  # somebody who was quicker has read as far, or further
+        made = _write(lead, found, read_by=read_by, before=newest, now=now)
+        if not _is_read(lead, made):  # it went on while the model read
+            lead.rescore_at = pipeline.soon(lead, now=now)
+            rows.update(lead, "rescore_at")
+    return made
+
+
+def _is_read(lead: Lead, before: Assessment | None) -> bool:
+    """Whether the newest assessment knows the conversation as it stands. The words a lead brought along may have been
+    edited, so the time counts as well."""
+    if before is None or not before.model or before.read_until is None:
+        return False
+    is_older = lead.last_activity_at is not None and before.read_until < lead.last_activity_at
+    return before.activity_count == lead.activity_count and not is_older
 
 
 def _newest(lead: Lead) -> Assessment | None:
@@ -185,12 +258,18 @@ def _kept(before: Assessment | None) -> reading.Reading:
     return reading.Reading(move=before.reading, evidence=evidence, summary=before.summary)
 
 
-def _write(lead: Lead, found: reading.Reading, *, read_by: Assessment | None, now: datetime) -> Assessment:
-    """One more assessment of a locked lead, which shows it from now on."""
+def _write(
+    lead: Lead, found: reading.Reading, *, read_by: Assessment | None, before: Assessment | None, now: datetime
+) -> Assessment:
+    """One more assessment of a locked lead, which shows it from now on.
+
+    It is the newest also when the clock was read before somebody else wrote `before`, the newest until now.
+    """
+    written_at = now if before is None or now > before.created_at else before.created_at + _TICK
     baseline = scoring.by_rules(
         source=lead.source, has_domain=bool(lead.business_domain), activity_count=lead.activity_count
     )
-    is_open = lead.stage in lifecycle.OPEN
+    is_open = lead.stage in lifecycle.OPEN and not lead.outcome
     quiet_for = now - (lead.last_activity_at or lead.created_at)
     lost = scoring.silence(quiet_for) if is_open else Decimal(0)
     value = scoring.moved(baseline.value, found.move + lost)
@@ -201,10 +280,10 @@ def _write(lead: Lead, found: reading.Reading, *, read_by: Assessment | None, no
         evidence=[{"quote": item.quote, "why": item.why} for item in found.evidence], summary=found.summary,
         model=read_by.model if read_by else "", prompt_version=read_by.prompt_version if read_by else "",
         read_until=read_by.read_until if read_by else None,
-        activity_count=read_by.activity_count if read_by else lead.activity_count, created_at=now,
+        activity_count=read_by.activity_count if read_by else lead.activity_count, created_at=written_at,
     )  # fmt: skip
     rows.insert(made)
-    next_loss = scoring.next_loss(quiet_for) if is_open else None
+    next_loss = scoring.next_loss(quiet_for) if is_open and lead.merged_into_id is None else None
     lead.score, lead.rescore_at = value, now + next_loss if next_loss is not None else None
     rows.update(lead, "score", "rescore_at")
     return made

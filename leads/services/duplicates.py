@@ -8,8 +8,8 @@ from typing import Any, Final
 from django.db import transaction
 
 from crm.enums import Verb
-from crm.models import CustomerMerge, User
-from crm.services import Refused, merge_customers, undo_merge
+from crm.models import CustomerMerge, Task, User
+from crm.services import Refused, merge_customers, take_turn, undo_merge
 from leads.actors import person
 from leads.enums import Stage
 from leads.models import Lead, LeadActivity, LeadMerge, Proposal
@@ -35,6 +35,8 @@ def merge_leads(*, kept: Lead, dropped: Lead, user: User, now: datetime) -> Lead
         kept, dropped = _locked_pair(kept, dropped)
         if kept.merged_into_id or dropped.merged_into_id:
             raise Refused("One of the two has been merged already.")
+        if kept.customer_id and dropped.customer_id and kept.customer_id != dropped.customer_id:
+            raise Refused("Somebody has just changed the contact of one of the two. Look at them again.")
         if dropped.stage == Stage.TRANSFERRED:
             raise Refused("A lead that is with sales stays. Merge the other one into it.")
         moved: dict[str, list[str]] = {}
@@ -42,6 +44,9 @@ def merge_leads(*, kept: Lead, dropped: Lead, user: User, now: datetime) -> Lead
             rows = model.objects.for_business(business).filter(lead=dropped)
             moved[model._meta.label] = [str(pk) for pk in rows.values_list("pk", flat=True)]
             rows.update(lead=kept)
+        tasks = Task.objects.for_business(business).open().filter(about=f"lead:{dropped.pk}")
+        moved[Task._meta.label] = [str(pk) for pk in tasks.values_list("pk", flat=True)]
+        tasks.update(about=f"lead:{kept.pk}")
         filled = {
             name: getattr(dropped, name) for name in _FILLED if not getattr(kept, name) and getattr(dropped, name)
         }
@@ -49,11 +54,14 @@ def merge_leads(*, kept: Lead, dropped: Lead, user: User, now: datetime) -> Lead
             filled["customer_id"] = dropped.customer_id
         if "event_id" in filled and kept.source == "purchase":
             del filled["event_id"]
+        if "first_touch_at" in filled:  # the answer may be older than the lead that is kept
+            filled["first_touch_at"] = max(filled["first_touch_at"], kept.created_at)
         for name, value in filled.items():
             setattr(kept, name, value)
         dropped.merged_into, dropped.rescore_at = kept, None
         dropped.save(update_fields=["merged_into", "rescore_at"])
-        kept.save(update_fields=list(filled))
+        kept.rescore_at = pipeline.soon(kept, now=now)
+        kept.save(update_fields=[*filled, "rescore_at"])
         assessing.recount(kept, now=now)
         merge = LeadMerge.objects.create(
             business=business, kept=kept, dropped=dropped, customers=customers, moved=moved, merged_by=user, merged_at=now,
@@ -66,33 +74,49 @@ def merge_leads(*, kept: Lead, dropped: Lead, user: User, now: datetime) -> Lead
 
 
 def undo_lead_merge(*, merge: LeadMerge, user: User, now: datetime) -> None:
-    """Take a merge apart again: what moved goes back. What came in since stays with the kept lead. Raises Refused."""
+    """Take a merge apart again: what moved goes back. What came in since stays with the kept lead, and so does a stage it
+    has come to. Raises Refused."""
     with transaction.atomic():
         if not LeadMerge.objects.filter(pk=merge.pk, undone_at__isnull=True).update(undone_at=now):
             raise Refused("This merge was undone already.")
-        if merge.customers_id is not None:
-            undo_merge(merge=CustomerMerge.objects.get(pk=merge.customers_id), actor=user, now=now)
+        _part_people(merge, user=user, now=now)
         kept, dropped = _locked_pair(merge.kept, merge.dropped)
         if kept.merged_into_id:
             raise Refused("The two have been merged with a third lead since. Undo that first.")
         for model in _MOVED:
             model.objects.filter(pk__in=merge.moved.get(model._meta.label, [])).update(lead=dropped)
+        Task.objects.filter(pk__in=merge.moved.get(Task._meta.label, [])).update(about=f"lead:{dropped.pk}")
         taken_back = [name for name, value in merge.filled.items() if str(getattr(kept, name)) == value]
         for name in taken_back:
             setattr(kept, name, _nothing(kept, name))
+        dropped.merged_into = None
         kept.save(update_fields=taken_back)
-        dropped.merged_into, dropped.rescore_at = None, now
-        dropped.save(update_fields=["merged_into", "rescore_at"])
+        dropped.save(update_fields=["merged_into"])
         for lead in (kept, dropped):
+            lead.rescore_at = pipeline.soon(lead, now=now)
+            lead.save(update_fields=["rescore_at"])
             assessing.recount(lead, now=now)
         pipeline.tell(kept, Verb.MERGED, f"Merge with lead {dropped.number} undone.", by=person(user), now=now)
 
 
 def _merge_people(kept: Lead, dropped: Lead, *, user: User, now: datetime) -> CustomerMerge | None:
     """Before the leads are locked: people come first in the order of locks."""
-    if kept.customer is None or dropped.customer is None or kept.customer_id == dropped.customer_id:
-        return None
-    return merge_customers(kept=kept.customer, dropped=dropped.customer, actor=user, now=now)
+    pair = Lead.objects.for_business(kept.business).filter(pk__in=[kept.pk, dropped.pk]).select_related("customer")
+    people = {lead.pk: lead.customer for lead in pair}
+    one, other = people[kept.pk], people[dropped.pk]
+    if one is not None and other is not None and one != other:
+        return merge_customers(kept=one, dropped=other, actor=user, now=now)
+    if one or other:
+        take_turn(one or other)
+    return None
+
+
+def _part_people(merge: LeadMerge, *, user: User, now: datetime) -> None:
+    """Unless somebody has taken the customers apart already."""
+    if merge.customers is not None and merge.customers.undone_at is None:
+        undo_merge(merge=merge.customers, actor=user, now=now)
+    elif merge.kept.customer is not None:
+        take_turn(merge.kept.customer)
 
 
 def _locked_pair(kept: Lead, dropped: Lead) -> tuple[Lead, Lead]:

@@ -89,7 +89,7 @@ def capture_lead(
             )
         lead = Lead(
             business=business, customer=customer, source=draft.source, event_id=draft.event_id, service=service,
-            asked_for=draft.asked_for[:200], notes=draft.notes, created_at=now, rescore_at=now,
+            asked_for=draft.asked_for[:200], notes=draft.notes[:10_000], created_at=now, rescore_at=now,
         )  # fmt: skip
         assign_new(lead)
         rows.insert(lead)
@@ -331,11 +331,13 @@ def start_reschedule(*, appointment: Appointment, now: datetime, wanted: Wanted 
         booking.ask_to_reschedule(appointment=appointment, now=now)
         lead = Lead.objects.for_business(appointment.business).filter(appointment=appointment).first()
         if lead is None:
-            lead = Lead.objects.create(
+            lead = Lead(
                 business=appointment.business, customer=appointment.customer, source=LeadSource.TEXT,
                 service=appointment.service, asked_for=appointment.service_name, appointment=appointment, created_at=now,
                 rescore_at=now,
             )  # fmt: skip
+            assign_new(lead)
+            rows.insert(lead)
         return offer_slot(lead=lead, now=now, wanted=wanted, address=appointment.address)
 
 
@@ -343,8 +345,8 @@ def hand_over(*, lead: Lead, reason: TaskReason, title: str, now: datetime) -> N
     """The assistant must not decide this: a person gets it on the list, and the owner a text, once."""
     with transaction.atomic():
         take_turn(lead.person)
+        _touch(lead, status=IntakeStatus.HANDOFF, now=now)  # before the day's budget, which everybody waits for
         _ask_a_person(lead, reason=reason, title=title, now=now)
-        _touch(lead, status=IntakeStatus.HANDOFF, now=now)
 
 
 def latest_proposal(*, business: Business, customer: Customer) -> Proposal | None:

@@ -6,6 +6,7 @@ locked too (a contact is filled in), theirs comes first, as everywhere (`crm.ser
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,10 +14,10 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from booking.models import Service
+from booking.models import Appointment, Service
 from crm import consent, rows
-from crm.enums import ConsentSource, Role, TaskReason, Verb
-from crm.models import Business, Customer, Membership, Task, User
+from crm.enums import ConsentSource, TaskReason, Verb
+from crm.models import Business, Customer, Task, User
 from crm.phones import Phone
 from crm.services import Refused, add_task, audit, remember_customer, take_turn, update_customer
 from crm.timeline import note
@@ -83,7 +84,8 @@ def add_lead(
 
     `event_id` is the sender's own id; repeats are the caller's to recognise.
     """
-    with transaction.atomic(savepoint=False):
+    # Without a contact it is one row, which needs no transaction around it.
+    with transaction.atomic(savepoint=False) if contact else contextlib.nullcontext():
         customer = _remember(business, contact) if contact else None
         lead = Lead(
             business=business, customer=customer, source=source, business_domain=domain, service=service,
@@ -106,19 +108,28 @@ def move(*, lead: Lead, to: str, by: By, now: datetime, why: str = "") -> Lead:
     """Into another stage, by hand. Raises lifecycle.NotAllowed with the reason."""
     with transaction.atomic():
         lead = lock(lead)
+        if lead.merged_into_id is not None:
+            raise lifecycle.NotAllowed(_MERGED)
         lifecycle.check_lead(lead.stage, to)
         change_stage(lead, to=to, by=by, now=now, why=why)
     return lead
 
 
 def change_stage(lead: Lead, *, to: str, by: By, now: datetime, why: str = "") -> None:
-    """Write a move down that was found allowed. The lead is locked by the caller."""
+    """Write a move down that was found allowed. The lead is locked by the caller.
+
+    Of two at the same moment the one that had to wait may have looked at the clock first: it still comes second.
+    """
     old, since = lead.stage, lead.stage_since or lead.created_at
+    now = max(now, since)
     lead.stage, lead.stage_since = to, now
     fields = ["stage", "stage_since"]
     if to == Stage.LOST:
         lead.lost_because, lead.outcome, lead.closed_at = why[:300], Outcome.LOST, now
         fields += ["lost_because", "outcome", "closed_at"]
+    elif lead.outcome:  # a job was done, and now there is more to sell
+        lead.outcome, lead.closed_at = "", None
+        fields += ["outcome", "closed_at"]
     rows.update(lead, *fields)
     rows.insert(
         StageChange(
@@ -137,13 +148,22 @@ def change_stage(lead: Lead, *, to: str, by: By, now: datetime, why: str = "") -
     tell(lead, Verb.STAGE, f"Lead moved from {Stage(old).label} to {Stage(to).label}{reason}.", by=by, now=now)
 
 
+def win_with_visit(*, appointment: Appointment, now: datetime, **_signal: Any) -> None:
+    """The job a lead asked for is done: it is won, without sales having had a hand in it."""
+    theirs = Lead.objects.for_business(appointment.business).filter(appointment=appointment, outcome="")
+    theirs.open().update(outcome=Outcome.WON, closed_at=now, rescore_at=None)
+
+
 def add_activity(
     *, lead: Lead, kind: ActivityKind, text: str, by: By, now: datetime, at: datetime | None = None
 ) -> Lead:
-    """Something a person did about the lead. Whatever is more than a note counts as the first answer, if there was none."""
+    """Something a person did about the lead. Whatever is more than a note counts as the first answer, if there was none.
+
+    Raises Refused for a lead that was merged.
+    """
     happened = min(at or now, now)
-    with transaction.atomic(savepoint=False):
-        lead = lock(lead)
+    with transaction.atomic():
+        lead = _lock_standing(lead)
         rows.insert(
             LeadActivity(
                 business=lead.business, lead=lead, kind=kind, text=text[:10_000], at=happened, created_at=now, by=by.user,
@@ -163,20 +183,21 @@ def add_activity(
 
 
 def soon(lead: Lead, *, now: datetime) -> datetime:
-    """When a lead that something happened to is scored again: with what happens in the next moments, in one go."""
+    """When a lead that something happened to is scored again: with what happens in the next moments, in one go. What is due
+    already is not put off, or somebody who writes on and on would never be scored."""
     wanted = now + SETTLES
-    return min(wanted, lead.rescore_at) if lead.rescore_at is not None and lead.rescore_at > now else wanted
+    return min(wanted, lead.rescore_at) if lead.rescore_at is not None else wanted
 
 
 def edit_lead(*, lead: Lead, changes: Mapping[str, Any], by: By, now: datetime, contact: Contact | None = None) -> Lead:
     """Edit what is on file. `changes` are model fields, already validated; a contact is filled in or added.
 
-    Raises Refused for a number that is another customer's.
+    Raises Refused for a number that is another customer's, and for a lead that was merged.
     """
     with transaction.atomic():
         if contact:
             lead = _with_contact(lead, contact, by=by, now=now)
-        lead = lock(lead)
+        lead = _lock_standing(lead)
         changed = {name: value for name, value in changes.items() if getattr(lead, name) != value}
         if not changed:
             return lead
@@ -184,7 +205,11 @@ def edit_lead(*, lead: Lead, changes: Mapping[str, Any], by: By, now: datetime, 
         for name, value in changed.items():
             setattr(lead, name, value)
         lead.rescore_at = soon(lead, now=now)
-        lead.save(update_fields=[*changed, "rescore_at"])
+        touched = ["rescore_at"]
+        if "notes" in changed:  # something was learnt about them, and is to be read like a note of today
+            lead.last_activity_at = now
+            touched.append("last_activity_at")
+        lead.save(update_fields=[*changed, *touched])
         audit(
             business=lead.business, actor=by.user, actor_text=by.text, action="lead edited", target=f"lead {lead.number}",
             changes=shown, now=now,
@@ -193,27 +218,27 @@ def edit_lead(*, lead: Lead, changes: Mapping[str, Any], by: By, now: datetime, 
 
 
 def assign(*, lead: Lead, to: User | None, by: By, now: datetime) -> Lead:
-    """Whose lead it is. Raises Refused for somebody who does not work here."""
+    """Whose lead it is. Raises Refused for somebody who does not work here, and for a lead that was merged."""
     if to is not None and not works_here(lead.business, to):
         raise Refused(f"{to.get_full_name()} cannot work on leads here. Choose somebody of the team.")
     with transaction.atomic():
-        lead = lock(lead)
+        lead = _lock_standing(lead)
         if lead.assigned_to_id == (to.pk if to else None):
             return lead
+        before = str(lead.assigned_to or "nobody")
         lead.assigned_to = to
         rows.update(lead, "assigned_to")
         whose = f"Given to {to.get_full_name()}" if to else "Nobody's lead any more"
         tell(lead, Verb.HANDED_OVER, f"{whose}, by {by.text}.", by=by, now=now)
         audit(
             business=lead.business, actor=by.user, actor_text=by.text, action="lead assigned", now=now,
-            target=f"lead {lead.number}", changes={"assigned_to": ["", str(to or "nobody")]},
+            target=f"lead {lead.number}", changes={"assigned_to": [before, str(to or "nobody")]},
         )  # fmt: skip
     return lead
 
 
 def works_here(business: Business, user: User) -> bool:
-    members = Membership.objects.filter(business=business, user=user, user__is_active=True)
-    return members.exclude(role=Role.VIEWER).exists()
+    return assigning.team(business).filter(user=user).exists()
 
 
 def follow_up(*, lead: Lead, title: str, due_at: datetime, now: datetime) -> Task:
@@ -240,6 +265,15 @@ def who(lead: Lead) -> str:
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
 
+_MERGED: Final = "This lead was merged into another one. Work on that one."
+
+
+def _lock_standing(lead: Lead) -> Lead:
+    lead = lock(lead)
+    if lead.merged_into_id is not None:
+        raise Refused(_MERGED)
+    return lead
+
 
 def _can_be(number: int) -> bool:
     return 0 < number <= LARGEST_NUMBER
@@ -264,6 +298,8 @@ def _with_contact(lead: Lead, contact: Contact, *, by: By, now: datetime) -> Lea
     if lead.customer_id is None:
         customer = _remember(lead.business, contact)
         lead = lock(lead)
+        if lead.customer_id is not None:
+            raise Refused("Somebody else has just filled in the contact. Look at it again.")
         lead.customer = customer
         rows.update(lead, "customer")
         tell(lead, Verb.LEAD, f"Contact of lead {lead.number} filled in by {by.text}.", by=by, now=now)

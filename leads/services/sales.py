@@ -110,10 +110,11 @@ def offer_next(deal: Deal, *, now: datetime) -> DealOffer | None:
         lead = deal.lead
         pipeline.tell(lead, Verb.SALES, f"Offered to {next_one}, {minutes} minutes to accept.", by=FRONTDESK, now=now)
         if next_one.phone:
-            address = settings.PUBLIC_URL.rstrip("/") + reverse("leads:deal", args=[business.slug, deal.number])
+            page = reverse("leads:deal", args=[business.slug, deal.number])
+            where = f"Accept within {minutes} min" + (f": {settings.PUBLIC_URL}{page}" if settings.PUBLIC_URL else ".")
             messaging.alert_owner(
                 business=business, now=now, to=next_one.phone, about=f"deal:{deal.pk}",
-                body=f"New deal for you: {pipeline.who(lead)}, score {lead.score}. Accept within {minutes} min: {address}",
+                body=f"New deal for you: {pipeline.who(lead)}, score {lead.score}. {where}",
             )  # fmt: skip
     return offer
 
@@ -131,7 +132,7 @@ def accept(*, deal: Deal, user: User, now: datetime) -> Deal:
         if deal.owner_id == user.pk:
             return deal
         if deal.owner_id is not None:
-            raise Refused(f"{deal.owner} has taken this deal." if deal.owner else "Somebody has taken this deal.")
+            raise Refused(f"{deal.owner.get_full_name() if deal.owner else 'Somebody'} has taken this deal.")
         _check_open(deal)
         offer = _open_offer(deal)
         if offer is not None and offer.salesperson.user_id != user.pk and offer.until > now:
@@ -223,6 +224,7 @@ def move_deal(*, deal: Deal, to: str, by: By, now: datetime, why: str = "") -> D
         deal = _locked(deal)
         lifecycle.check_deal(deal.stage, to)
         lead, old, since = deal.lead, deal.stage, deal.stage_since
+        now = max(now, since)  # whoever had to wait comes second, whenever they looked at the clock
         deal.stage, deal.stage_since = to, now
         if to not in lifecycle.OPEN_DEAL:
             deal.closed_at = lead.closed_at = now

@@ -12,6 +12,7 @@ from crm.enums import BusinessStatus, TaskReason
 from crm.models import Business
 from crm.scoping import every_business, only
 from crm.services import add_task
+from leads.enums import UNSOLICITED, Stage
 from leads.models import Lead
 from leads.queries.today import untouched
 from leads.services import pipeline
@@ -29,7 +30,7 @@ def tell_late(*, now: datetime) -> int:
     with every_business():
         since = now - _NOT_OLDER
         waiting = Lead.objects.untouched().filter(late_told_at__isnull=True, created_at__gt=since).order_by()
-        ids = set(waiting.exclude(source="purchase").values_list("business", flat=True).distinct())
+        ids = set(waiting.exclude(source__in=UNSOLICITED).values_list("business", flat=True).distinct())
         businesses = list(Business.objects.filter(pk__in=ids, status=BusinessStatus.ACTIVE))
     for business in businesses:
         if now.astimezone(business.zone).hour in _AWAKE:
@@ -40,12 +41,12 @@ def tell_late(*, now: datetime) -> int:
 
 def _tell_of(business: Business, *, now: datetime) -> int:
     limit = timedelta(minutes=settings_of(business).answer_minutes)
-    late = untouched(business).filter(late_told_at__isnull=True, created_at__lte=now - limit)
+    new = untouched(business).filter(stage=Stage.NEW, merged_into__isnull=True, late_told_at__isnull=True)
+    late = new.filter(created_at__lte=now - limit, created_at__gt=now - _NOT_OLDER)
     told = 0
-    for lead in late.filter(created_at__gt=now - _NOT_OLDER)[:_MOST]:
+    for lead in late[:_MOST]:
         with transaction.atomic():
-            claimed = Lead.objects.for_business(business).filter(pk=lead.pk, late_told_at__isnull=True)
-            if not claimed.update(late_told_at=now):
+            if not late.filter(pk=lead.pk).update(late_told_at=now):  # told, answered or moved in this moment
                 continue
             minutes = int((now - lead.created_at).total_seconds() // 60)
             title = f"Answer {pipeline.who(lead)}: they have waited {minutes} minutes."

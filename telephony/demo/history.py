@@ -36,8 +36,9 @@ from crm.messaging import sms_cost_micros
 from crm.models import Activity, Business, Consent, Conversation, Customer, Message, User
 from crm.phones import pretty
 from leads import wording as intake
-from leads.enums import IntakeStatus, LeadSource, ProposalStatus
-from leads.models import Lead, Proposal
+from leads.actors import FRONTDESK
+from leads.enums import IntakeStatus, LeadSource, Outcome, ProposalStatus, Stage
+from leads.models import Lead, Proposal, StageChange
 from telephony import wording as desk
 from telephony.demo import words
 from telephony.demo.businesses import DemoBusiness
@@ -88,13 +89,20 @@ class History:
         is_new = request.person.phone not in self._customers
         customer, thread = self._meet(request.person, way=request.way, said=request.words, at=request.asked_at)
         service = self.team.services[request.service.name]
+        answered_at = request.asked_at + timedelta(seconds=2)
         lead = Lead(
             business=self.business, customer=customer, source=_SOURCES[request.way], service=service,
             event_id=f"{EVENT_PREFIX}{request.asked_at:%Y-%m-%dT%H:%M}-{request.number}", asked_for=request.words,
             status=IntakeStatus.NEW, created_at=request.asked_at,
-            first_touch_at=request.asked_at + timedelta(seconds=2),
+            first_touch_at=answered_at, stage=Stage.CONTACTED, stage_since=answered_at, rescore_at=self.now,
         )  # fmt: skip
         self._keep(lead)
+        self._keep(
+            StageChange(
+                business=self.business, lead=lead, old=Stage.NEW, new=Stage.CONTACTED, since=lead.created_at,
+                at=answered_at, by_text=FRONTDESK.text, why="The first answer went out",
+            )
+        )  # fmt: skip
         how = LeadSource(lead.source).label.lower()
         self._note(customer, Verb.LEAD, f"Asked for “{request.words[:120]}” by {how}.", at=request.asked_at, about=lead)
         if request.way == Way.TEXT:
@@ -131,6 +139,8 @@ class History:
         appointment.is_emergency = request.is_emergency
         self._book(request, lead, thread, appointment, at=at)
         self._live_through(request, thread, appointment, booked_at=at)
+        if appointment.status == AppointmentStatus.COMPLETED:
+            lead.outcome, lead.closed_at, lead.rescore_at = Outcome.WON, appointment.ends_at, None
 
     def _book(
         self, request: Request, lead: Lead, thread: Conversation, appointment: Appointment, *, at: datetime
@@ -262,7 +272,7 @@ class History:
         Customer.objects.bulk_update(customers, ["created_at"])
         Conversation.objects.bulk_create(fresh)
         Conversation.objects.bulk_update(known, ["last_message_at", "last_inbound_at", "last_words"])
-        for model in (Appointment, Lead, Proposal, Message, Consent, Activity):
+        for model in (Appointment, Lead, StageChange, Proposal, Message, Consent, Activity):
             model.objects.bulk_create(self._new.pop(model, []), batch_size=1_000)
         SimulatedText.objects.bulk_create(self._new.pop(SimulatedText, []), batch_size=1_000)
         for day, micros in self._spent.items():

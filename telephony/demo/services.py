@@ -20,6 +20,7 @@ from booking.slots import Interval
 from crm.models import Business, Conversation, Task, User
 from crm.scoping import every_business, only
 from crm.services import add_business, add_number, finish_task, mark_answered
+from leads import demo as pipeline
 from leads.enums import IntakeStatus
 from leads.models import Lead, Proposal
 from leads.services import intake
@@ -27,7 +28,7 @@ from marketplace import demo as marketplace
 from marketplace.models import InventoryItem, Sale
 from telephony.demo import access, diary, today
 from telephony.demo.access import ShownKey
-from telephony.demo.businesses import DEMO, DemoBusiness, is_demo
+from telephony.demo.businesses import ACME, DEMO, DemoBusiness, is_demo
 from telephony.demo.history import EVENT_PREFIX, History, Team
 from telephony.demo.people import everybody
 from telephony.models import SimulatedText
@@ -75,6 +76,8 @@ def seed(*, now: datetime, aged_leads: int = marketplace.LEADS) -> Seeded:
                 owner, helper = access.join(business, demo)
                 keys += access.new_keys(business, now=now)
                 _carry_on(demo, business, owner=owner, helper=helper, now=now)
+                if demo is ACME:
+                    pipeline.seed(business=business, owner=owner, helper=helper, now=now)
     if aged_leads:
         with transaction.atomic():
             _one_at_a_time()
@@ -211,6 +214,8 @@ def remove() -> list[str]:
         businesses = demo_businesses()
         if not businesses:
             return []
+        with connection.cursor() as cursor:  # what is to be checked is checked while everything is there
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
         numbers = [number for business in businesses for number in business.numbers.values_list("e164", flat=True)]
         SimulatedText.objects.filter(Q(from_number__in=numbers) | Q(to_number__in=numbers)).delete()
         bought = list(Sale.objects.filter(business__in=businesses).values_list("item_id", flat=True))

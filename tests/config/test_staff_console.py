@@ -43,10 +43,11 @@ from crm.scoping import every_business
 from crm.security import seal, unseal
 from crm.services import add_member, add_number, add_task, merge_customers, receive_text
 from crm.timeline import note
-from leads.models import Lead, Proposal
+from leads.models import Lead, PipelineSettings, Proposal
 from marketplace.tasks import check_everything
 from telephony.models import CarrierSwitches, InboundEvent, SimulatedText, TwilioAccount
 from tests.console import add_of, choose, confirm, errors_of, list_of, page_of, told
+from tests.leads.console_rows import a_lead, of_the_pipeline
 from tests.marketplace import console_rows
 
 TABLES = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -138,7 +139,7 @@ def fill(cast, start: int, count: int) -> dict[type, object]:
             starts_at=now + timedelta(days=2),
             now=now,
         )
-        rows[Lead] = Lead.objects.create(
+        asked = Lead.objects.create(
             business=shop,
             customer=got.customer,
             source="text",
@@ -148,7 +149,7 @@ def fill(cast, start: int, count: int) -> dict[type, object]:
         )
         rows[Proposal] = Proposal.objects.create(
             business=shop,
-            lead=rows[Lead],
+            lead=asked,
             customer=got.customer,
             appointment=rows[Appointment],
             text="Tue 3 pm?",
@@ -184,6 +185,7 @@ def fill(cast, start: int, count: int) -> dict[type, object]:
             post_data="",
         )
         rows[AccessLog] = AccessLog.objects.create(username=f"member{n}@example.com", ip_address="192.0.2.1")
+        rows |= of_the_pipeline(shop, user, customer=got.customer, now=now)
         rows |= console_rows.of_the_catalogue(shop, now=now)
         rows |= console_rows.of_the_money(shop, now=now)
     return rows
@@ -450,6 +452,9 @@ def test_the_front_page_counts_today_and_links_every_number(console, cast):
     text("failed", error="The carrier took the message for spam.")
     text("unknown", error="The carrier could not tell whether it was sent. Call, or write again.")
     text("failed", error="Long ago", created_at=now - timedelta(days=3))
+    a_lead(cast.shop, cast.alice, now=now - timedelta(minutes=6))  # the shop next door may take an hour
+    PipelineSettings.objects.create(business=cast.next_door, answer_minutes=60)
+    a_lead(cast.next_door, cast.charlie, now=now - timedelta(minutes=11))
 
     assert numbers(console) == {
         "Active businesses": "2",
@@ -462,6 +467,10 @@ def test_the_front_page_counts_today_and_links_every_number(console, cast):
         "Due now": "1",
         "Stuck": "1",
         "Failed or not known": "2",
+        "Leads that wait too long": "1",
+        "Deals nobody has": "2",
+        "Offers not answered today": "2",
+        "Not scored in time": "1",
         "Returns to decide": "2",
         "Buyers to approve": "0",
         "Files being read": "0",

@@ -30,6 +30,19 @@ from crm.models import (
 from crm.scoping import every_business, only
 from crm.services import add_member, tell_customer
 from leads import urls as leads_urls
+from leads.models import (
+    Assessment,
+    AssignmentRule,
+    Deal,
+    DealOffer,
+    Lead,
+    LeadActivity,
+    LeadMerge,
+    PipelineSettings,
+    Salesperson,
+    SavedView,
+    StageChange,
+)
 from marketplace import urls as marketplace_urls
 from marketplace.models import (
     Buyer,
@@ -46,7 +59,7 @@ from marketplace.models import (
 )
 from tests.marketplace.stock import a_buyer
 from tests.marketplace.trade import QUOTE, trade
-from tests.pages import book, live, page, person, signed_in, titles, viewer_of, words_of, write_in
+from tests.pages import book, live, page, person, signed_in, titles, viewer_of, words_of, work_leads, write_in
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +85,13 @@ def shopping(life, cast, now):
     return trade(cast.shop, now=now)
 
 
-def doors(life, shopping):
+@pytest.fixture
+def working(life, cast, now):
+    """Alice works on leads; one of them is with sales."""
+    return work_leads(cast.shop, user=cast.alice, now=now)
+
+
+def doors(life, shopping, working):
     """Every address of the apps below /app/<slug>/, as (name, arguments after the slug)."""
     return [
         ("crm:open", ["task", life.task.pk]),
@@ -107,6 +126,37 @@ def doors(life, shopping):
         ("booking:settings", []),
         ("leads:today", []),
         ("leads:leads", []),
+        ("leads:board", []),
+        ("leads:new", []),
+        ("leads:bulk", []),
+        ("leads:save_view", []),
+        ("leads:delete_view", [working.view.pk]),
+        ("leads:lead", [working.ready.number]),
+        ("leads:move", [working.ready.number]),
+        ("leads:transfer", [working.ready.number]),
+        ("leads:assess", [working.ready.number]),
+        ("leads:activity", [working.ready.number]),
+        ("leads:assign", [working.ready.number]),
+        ("leads:edit", [working.ready.number]),
+        ("leads:follow_up", [working.ready.number]),
+        ("leads:deals", []),
+        ("leads:deal", [working.deal.number]),
+        ("leads:deal_move", [working.deal.number]),
+        ("leads:deal_accept", [working.deal.number]),
+        ("leads:deal_decline", [working.deal.number]),
+        ("leads:deal_give", [working.deal.number]),
+        ("leads:deal_edit", [working.deal.number]),
+        ("leads:reports", []),
+        ("leads:learning", []),
+        ("leads:ways", []),
+        ("leads:ways_times", []),
+        ("leads:ways_salesperson", []),
+        ("leads:ways_rule", []),
+        ("leads:ways_rule_move", [working.rule.pk]),
+        ("leads:ways_rule_delete", [working.rule.pk]),
+        ("leads:duplicates", []),
+        ("leads:merge", []),
+        ("leads:merge_undo", [working.merge.pk]),
         ("marketplace:browse", []),
         ("marketplace:counts", []),
         ("marketplace:cart", []),
@@ -152,6 +202,15 @@ FORMS = {
     "crm:add_customer": {"name": "New", "once": "018f0000-0000-7000-8000-000000000002"},
     "crm:edit_customer": {"name": "Changed", "once": "018f0000-0000-7000-8000-000000000003"},
     "crm:opt_out": {"words": "no more"},
+    "leads:new": {"name": "New", "once": "018f0000-0000-7000-8000-000000000005"},
+    "leads:save_view": {"name": "Mine", "filters": "person=mine"},
+    "leads:move": {"to": "lost", "why": "Too far away"},
+    "leads:activity": {"kind": "call", "text": "Called", "once": "018f0000-0000-7000-8000-000000000006"},
+    "leads:edit": {"asked_for": "Something else"},
+    "leads:follow_up": {"title": "Call them", "preset": "tomorrow"},
+    "leads:deal_move": {"to": "kyc"},
+    "leads:deal_edit": {"value": "100"},
+    "leads:ways_times": {"answer_minutes": 10, "accept_minutes": 10},
     "marketplace:add_line": A_LINE | {"once": "018f0000-0000-7000-8000-000000000004"},
     "marketplace:change_line": A_LINE | {"quote": QUOTE, "line": 0, "quantity": 2},
     "marketplace:renew": {"quote": QUOTE},
@@ -184,6 +243,29 @@ WRITING = [
     "booking:undo_cancel",
     "booking:complete",
     "booking:no_show",
+    "leads:new",
+    "leads:bulk",
+    "leads:save_view",
+    "leads:delete_view",
+    "leads:move",
+    "leads:transfer",
+    "leads:assess",
+    "leads:activity",
+    "leads:assign",
+    "leads:edit",
+    "leads:follow_up",
+    "leads:deal_move",
+    "leads:deal_accept",
+    "leads:deal_decline",
+    "leads:deal_give",
+    "leads:deal_edit",
+    "leads:ways_times",
+    "leads:ways_salesperson",
+    "leads:ways_rule",
+    "leads:ways_rule_move",
+    "leads:ways_rule_delete",
+    "leads:merge",
+    "leads:merge_undo",
     "marketplace:add_line",
     "marketplace:change_line",
     "marketplace:renew",
@@ -204,6 +286,8 @@ WRITING = [
 ]
 TABLES = (
     *(Message, Activity, Customer, Consent, Conversation, Task, CustomerMerge),
+    *(Lead, LeadActivity, StageChange, Assessment, Deal, DealOffer, LeadMerge, SavedView, AssignmentRule, Salesperson),
+    *(PipelineSettings,),
     *(Buyer, Quote, Purchase, Sale, Return, Export, ExportDownload, KnownPhone, KnownUpload, RecallNotice, WebhookDelivery),
 )  # fmt: skip
 
@@ -217,20 +301,20 @@ def everything():
 # --- Doors -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_of_doors_is_complete(life, shopping):
+def test_the_list_of_doors_is_complete(life, shopping, working):
     named = {
         f"{urls.app_name}:{route.name}"
         for urls in (crm_urls, booking_urls, leads_urls, marketplace_urls)
         for route in urls.urlpatterns
     }
-    assert {name for name, _ in doors(life, shopping)} == named - {"crm:home", "crm:theme"}
+    assert {name for name, _ in doors(life, shopping, working)} == named - {"crm:home", "crm:theme"}
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_the_neighbour_gets_what_anybody_gets_for_a_business_that_does_not_exist(cast, life, shopping, method):
+def test_the_neighbour_gets_what_anybody_gets_for_a_business_that_does_not_exist(cast, life, shopping, working, method):
     charlie = signed_in(cast.charlie)
     before = everything()
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         alices = getattr(charlie, method)(page(name, *args), FORMS.get(name, {}))
         nobodys = getattr(charlie, method)(page(name, *args, slug="nobody"), FORMS.get(name, {}))
         assert (alices.status_code, alices.content) == (nobodys.status_code, nobodys.content), name
@@ -238,10 +322,10 @@ def test_the_neighbour_gets_what_anybody_gets_for_a_business_that_does_not_exist
     assert everything() == before
 
 
-def test_alices_things_cannot_be_opened_through_the_neighbours_door(cast, life, shopping):
+def test_alices_things_cannot_be_opened_through_the_neighbours_door(cast, life, shopping, working):
     charlie = signed_in(cast.charlie)
     before = everything()
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         if args:
             for method in (charlie.get, charlie.post):
                 assert method(page(name, *args, slug="charlie"), FORMS.get(name, {})).status_code in (404, 405), name
@@ -254,9 +338,9 @@ def test_platform_staff_use_the_console_and_not_the_owners_pages(life):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_nobody_comes_in_without_signing_in(life, shopping, method):
+def test_nobody_comes_in_without_signing_in(life, shopping, working, method):
     before = everything()
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         response = getattr(Client(), method)(page(name, *args), FORMS.get(name, {}))
         if response.status_code != 405:
             assert response.status_code == 302, name
@@ -269,10 +353,10 @@ def test_a_part_of_a_page_says_that_one_has_been_signed_out(life):
     assert response.status_code == 401
 
 
-def test_a_viewer_reads_everything_and_changes_nothing(cast, life, shopping):
+def test_a_viewer_reads_everything_and_changes_nothing(cast, life, shopping, working):
     vera = signed_in(viewer_of(cast.shop))
     before = everything()
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         if name in WRITING:
             response = vera.post(page(name, *args), FORMS.get(name, {}))
             assert response.status_code == 403, name
@@ -285,9 +369,9 @@ def test_a_viewer_reads_everything_and_changes_nothing(cast, life, shopping):
     assert everything() == before
 
 
-def test_a_viewer_is_shown_no_buttons_that_would_refuse(cast, life, shopping):
+def test_a_viewer_is_shown_no_buttons_that_would_refuse(cast, life, shopping, working):
     vera = signed_in(viewer_of(cast.shop))
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         if name not in WRITING:
             found = re.findall(
                 r'method="post" action="([^"]*)"',
@@ -296,10 +380,10 @@ def test_a_viewer_is_shown_no_buttons_that_would_refuse(cast, life, shopping):
             assert {action for action in found if action.startswith("/app/alice/")} == set(), name
 
 
-def test_a_suspended_business_can_be_read_and_says_why_nothing_can_be_changed(cast, life, shopping, alice):
+def test_a_suspended_business_can_be_read_and_says_why_nothing_can_be_changed(cast, life, shopping, working, alice):
     Business.objects.filter(pk=cast.shop.pk).update(status="SUSPENDED")
     before = everything()
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         if name in WRITING:
             response = alice.post(page(name, *args), FORMS.get(name, {}))
             assert response.status_code == 403, name
@@ -308,10 +392,10 @@ def test_a_suspended_business_can_be_read_and_says_why_nothing_can_be_changed(ca
     assert "This business is suspended" in words_of(alice.get(page("crm:inbox")))
 
 
-def test_every_change_asks_for_the_forgery_token(cast, life, shopping):
+def test_every_change_asks_for_the_forgery_token(cast, life, shopping, working):
     strict = signed_in(cast.alice, enforce_csrf_checks=True)
     before = everything()
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         if name in WRITING:
             assert strict.post(page(name, *args), FORMS.get(name, {})).status_code == 403, name
     assert strict.post(reverse("crm:theme"), {"theme": "dark"}).status_code == 403
@@ -322,8 +406,8 @@ def test_pages_are_kept_by_nobody_on_the_way(life, alice):
     assert alice.get(page("leads:today")).headers["Cache-Control"] == "private, no-cache"
 
 
-def test_pages_allow_no_inline_script_or_style_and_have_none(life, shopping, alice):
-    for name, args in doors(life, shopping):
+def test_pages_allow_no_inline_script_or_style_and_have_none(life, shopping, working, alice):
+    for name, args in doors(life, shopping, working):
         if name not in WRITING:
             response = alice.get(page(name, *args), follow=True)
             html = response.getvalue().decode() if "html" in response.headers["Content-Type"] else ""
@@ -357,8 +441,8 @@ def test_pages_allow_no_inline_script_or_style_and_have_none(life, shopping, ali
         "q=%00",
     ],
 )  # fmt: skip
-def test_nonsense_in_an_address_is_never_our_fault(life, shopping, alice, query):
-    for name, args in doors(life, shopping):
+def test_nonsense_in_an_address_is_never_our_fault(life, shopping, working, alice, query):
+    for name, args in doors(life, shopping, working):
         if name.startswith("marketplace:"):
             continue  # they read other things: see below
         if name not in WRITING or name in ("booking:new", "booking:move", "crm:merge"):
@@ -375,8 +459,8 @@ def test_nonsense_in_an_address_is_never_our_fault(life, shopping, alice, query)
         "quantity=%C2%B2&shown=zzz&since=9999-12-31&q=" + "x" * 5_000,
     ],
 )
-def test_nonsense_in_an_address_of_the_shop_is_never_our_fault(life, shopping, alice, query):
-    for name, args in doors(life, shopping):
+def test_nonsense_in_an_address_of_the_shop_is_never_our_fault(life, shopping, working, alice, query):
+    for name, args in doors(life, shopping, working):
         if name.startswith("marketplace:") and name not in WRITING:
             assert alice.get(f"{page(name, *args)}?{query}").status_code < 500, name
             part = alice.get(f"{page(name, *args)}?{query}", headers={"HX-Request": "true"})
@@ -384,13 +468,14 @@ def test_nonsense_in_an_address_of_the_shop_is_never_our_fault(life, shopping, a
 
 
 @pytest.mark.parametrize("word", ["\x00", "x" * 10_001, "zzz"])
-def test_nonsense_in_a_form_is_never_our_fault(life, shopping, alice, word):
+def test_nonsense_in_a_form_is_never_our_fault(life, shopping, working, alice, word):
     fields = (
         "body once name phone email address notes tags words other keep slot customer service emergency tell theme next"
         " quote line classification age_bucket state county quantity remove profile reason note contact_name into_leads pasted"
-        " url notice"
+        " url notice to seen why kind text at title due_at preset business_domain asked_for filters is_shared act lead value"
+        " expected_on user capacity position source domain assignee set_domain first_line answer_minutes accept_minutes kept"
     )
-    for name, args in doors(life, shopping):
+    for name, args in doors(life, shopping, working):
         if name in WRITING:
             response = alice.post(page(name, *args), dict.fromkeys(fields.split(), word))
             assert response.status_code < 500, name
@@ -479,7 +564,7 @@ def test_the_navigation_counts_what_waits(cast, life, alice):
         ("task", lambda life: page("leads:today") + f"#task-{life.task.pk}"),
         ("merge", lambda life: page("crm:customer", life.jane.pk)),
         ("appointment", lambda life: page("booking:appointment", life.job.pk)),
-        ("lead", lambda life: page("crm:customer", life.lead.customer_id) + "#requests"),
+        ("lead", lambda life: page("leads:lead", life.lead.number)),
     ],
 )
 def test_every_line_of_a_story_opens_its_source(life, alice, kind, target):

@@ -24,18 +24,19 @@ from crm.api_keys import issue_key
 from crm.enums import KeyKind, TaskReason
 from crm.models import Customer, Message
 from crm.scoping import every_business, only
-from leads.models import Lead, Proposal
+from leads.models import Deal, Lead, LeadActivity, Proposal, SavedView, StageChange
 from marketplace.models import Export, ExportDownload, Invoice, Purchase, Quote, RecallNotice, Return, Sale
 from telephony.gateways import simulated
 from tests.marketplace.stock import a_buyer
 from tests.marketplace.trade import trade
+from tests.pages import work_leads
 
-SECRETS = ("Sally", "555-0177", "5550100177", "15550100177", "12 Hidden Lane", "alice")
+SECRETS = ("Sally", "Hotchkiss", "555-0177", "5550100177", "15550100177", "12 Hidden Lane", "alice")
 
 
 @dataclass(frozen=True)
 class Alices:
-    """One of each kind of row of hers."""
+    """One of each kind of row of hers; leads and deals go by their numbers, too."""
 
     ids: dict[str, str]
     handle: str  # of her open proposal
@@ -68,6 +69,9 @@ def hers(cast, now) -> Alices:
             "purchase": bought.purchase.pk, "sale": bought.sale.pk, "export": bought.export.pk,
             "invoice": bought.invoice.pk, "delivery": bought.delivery.pk, "notice": bought.notice.pk,
         }  # fmt: skip
+    work = work_leads(cast.shop, user=cast.alice, now=now)
+    ids |= {"deal": work.deal.pk, "view": work.view.pk, "rule": work.rule.pk, "lead merge": work.merge.pk}
+    ids |= {"lead number": work.ready.number, "deal number": work.deal.number}
     return Alices(ids={kind: str(pk) for kind, pk in ids.items()}, handle=proposal.message_id)
 
 
@@ -92,12 +96,19 @@ PAGES = list(pages())
 
 
 def addresses(route: str, parameters: dict[str, str], *, slug: str, ids: dict[str, str]) -> Iterator[str]:
-    """The address with each of the given ids in turn."""
+    """The address with each of the given ids in turn; a number fits where a number is asked for, an id where an id is."""
+    if not parameters:
+        yield "/" + route.replace("<slug:slug>", slug)
+        return
     for kind, pk in ids.items():
+        if pk.isdigit() != ("IntConverter" in parameters.values()):
+            continue
         address = "/" + route.replace("<slug:slug>", slug)
         for name, converter in parameters.items():
             if converter == "UUIDConverter":
                 address = address.replace(f"<uuid:{name}>", pk)
+            elif converter == "IntConverter":
+                address = address.replace(f"<int:{name}>", pk)
             elif (converter, name) == ("SlugConverter", "kind"):
                 address = address.replace("<slug:kind>", kind)
             else:
@@ -116,7 +127,7 @@ def test_the_neighbour_gets_what_he_would_get_for_a_business_that_never_was(cast
     charlie = Client()
     charlie.force_login(cast.charlie)
     before = snapshot()
-    nowhere = {kind: str(uuid.uuid4()) for kind in hers.ids}
+    nowhere = {kind: str(10**18) if pk.isdigit() else str(uuid.uuid4()) for kind, pk in hers.ids.items()}
     for (route, parameters), method in itertools.product(PAGES, (charlie.get, charlie.post)):
         for address in addresses(route, parameters, slug="alice", ids=hers.ids):
             answer = method(address)
@@ -156,14 +167,16 @@ def test_his_own_pages_show_nothing_of_hers(cast, hers):
                 answer.getvalue().replace(b"?q=Sally", b"").replace(b'value="Sally"', b"").replace(b"5550100177", b"")
             )
             body = body.replace("“Sally”".encode(), b"")
-            for secret in ("Sally Secret", "Sally Second", "Sally Sold", "12 Hidden Lane", "555-0177"):
+            for secret in ("Sally Secret", "Sally Second", "Sally Sold", "Hotchkiss", "12 Hidden Lane", "555-0177"):
                 assert secret.encode() not in body, (route, query, secret)
     assert seen >= 20
 
 
 def test_without_a_login_every_page_leads_to_the_login(cast, hers):
     for route, parameters in PAGES:
-        for address in addresses(route, parameters, slug="alice", ids={"customer": hers.ids["customer"]}):
+        for address in addresses(
+            route, parameters, slug="alice", ids={kind: hers.ids[kind] for kind in ("customer", "lead number")}
+        ):
             answer = Client().get(address)
             if answer.status_code == 405:  # a page that is only posted to
                 answer = Client().post(address)
@@ -215,7 +228,7 @@ def neutral(page: bytes, slug: str) -> bytes:
     return "\n".join(lines).encode()
 
 
-def snapshot() -> list[tuple[str, object]]:
+def snapshot() -> list[tuple[object, ...]]:
     """Everything of Alice's that a visit could have changed."""
     with every_business():
         return [
@@ -226,6 +239,14 @@ def snapshot() -> list[tuple[str, object]]:
             *(
                 (model.__name__, model.objects.filter(business__slug="alice").count())
                 for model in (Quote, Purchase, Sale, Return, Export, ExportDownload, Invoice)
+            ),
+            *Lead.objects.filter(business__slug="alice")
+            .order_by("pk")
+            .values_list("pk", "stage", "assigned_to", "score"),
+            *Deal.objects.filter(business__slug="alice").order_by("pk").values_list("pk", "stage", "owner"),
+            *(
+                (model.__name__, model.objects.filter(business__slug="alice").count())
+                for model in (LeadActivity, StageChange, SavedView)
             ),
             *RecallNotice.objects.filter(business__slug="alice").order_by("pk").values_list("pk", "acknowledged_at"),
         ]

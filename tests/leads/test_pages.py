@@ -176,7 +176,7 @@ def test_today_asks_as_often_for_three_of_everything_as_for_one(cast, now, alice
             book(cast.shop, customer=someone, starts_at=FRIDAY + timedelta(hours=n), now=now, user=cast.alice)
             lead(cast.shop, phone=f"+1555012000{n}", now=now)
     alice.get(page("leads:today"))
-    with django_assert_num_queries(21):
+    with django_assert_num_queries(25):
         alice.get(page("leads:today"))
 
 
@@ -194,8 +194,8 @@ def test_leads_are_newest_first_with_what_was_asked_and_how_it_stands(cast, life
     assert people(response) == ["Paula Shaw", "Paul Ray"]
     text = words_of(response)
     assert "2 leads" in text
-    assert "Paul Ray 8:55 AM AC Repair Slot offered by Web form answered at once" in text
-    assert "Is a drip normal? New by Web form" in text
+    assert "Paul Ray 8:55 AM AC Repair New Not scored yet Slot offered by Web form answered at once" in text
+    assert "Is a drip normal? New Not scored yet by Web form" in text
 
 
 def test_leads_can_be_told_by_how_they_stand(cast, life, alice, now):
@@ -203,7 +203,7 @@ def test_leads_can_be_told_by_how_they_stand(cast, life, alice, now):
         lead(cast.shop, phone="+15550100005", name="Paula Shaw", now=now)
     assert people(alice.get(page("leads:leads", status="new"))) == ["Paula Shaw"]
     assert people(alice.get(page("leads:leads", status="proposed"))) == ["Paul Ray"]
-    assert "None stands like this" in words_of(alice.get(page("leads:leads", status="booked")))
+    assert "No lead like that" in words_of(alice.get(page("leads:leads", status="booked")))
     assert len(people(alice.get(page("leads:leads", status="nonsense")))) == 2
 
 
@@ -212,14 +212,15 @@ def test_a_request_is_found_by_its_customer(cast, life, alice, now):
         lead(cast.shop, phone="+15550100005", name="Paula Shaw", now=now)
     assert people(alice.get(page("leads:leads", q="shaw"))) == ["Paula Shaw"]
     assert people(alice.get(page("leads:leads", q="0002", status="proposed"))) == ["Paul Ray"]
-    assert "Nobody found" in words_of(alice.get(page("leads:leads", q="zzz")))
+    assert people(alice.get(page("leads:leads", q=f"#{life.lead.number}"))) == ["Paul Ray"]
+    assert "No lead like that" in words_of(alice.get(page("leads:leads", q="zzz")))
 
 
-def test_a_lead_leads_to_its_customer_and_its_job(cast, life, alice, now):
+def test_a_lead_leads_to_its_page_and_its_job(cast, life, alice, now):
     with only(cast.shop):
         Lead.objects.filter(pk=life.lead.pk).update(appointment=life.job)
     html = alice.get(page("leads:leads")).content.decode()
-    assert f'href="{page("crm:customer", life.lead.customer_id)}"' in html
+    assert f'href="{page("leads:lead", life.lead.number)}"' in html
     assert f'href="{page("booking:appointment", life.job.pk)}"' in html
 
 
@@ -235,7 +236,7 @@ def test_leads_ask_as_often_for_three_as_for_one(cast, now, alice, many, django_
         for n in range(many):
             lead(cast.shop, phone=f"+1555012000{n}", now=now)
     alice.get(page("leads:leads"))
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(11):
         alice.get(page("leads:leads"))
 
 

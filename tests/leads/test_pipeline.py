@@ -7,21 +7,30 @@ from decimal import Decimal
 
 import pytest
 
-from crm.enums import Role
-from crm.models import User
+from booking import services as booking
+from booking.models import Service
+from crm import consent
+from crm.enums import Author, Direction, MessageStatus, TaskReason
+from crm.models import Activity, AuditEvent, Customer, Message, Task
+from crm.phones import parse
 from crm.scoping import only
-from crm.services import add_member
+from crm.services import Refused
 from leads import lifecycle
 from leads.actors import person
 from leads.enums import ActivityKind, DealStage, LeadSource, OfferStatus, Outcome, Stage
-from leads.models import Deal, DealOffer, Lead, Salesperson, StageChange
+from leads.models import Deal, DealOffer, Lead, LeadActivity, StageChange
 from leads.services import assessing, pipeline, sales
+from leads.services.pipeline import Contact
+from tests.leads.selling import a_customer, a_lead, a_person, a_salesperson, everything, qualified, untruths
+
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
 def shop(cast):
     with only(cast.shop):
         yield cast.shop
+        assert untruths() == []
 
 
 @pytest.fixture
@@ -29,18 +38,12 @@ def by(cast):
     return person(cast.alice)
 
 
-def a_lead(shop, by, now, **fields):
-    return pipeline.add_lead(
-        business=shop, by=by, now=now, **{"source": LeadSource.PARTNER, "domain": "first"} | fields
-    )
-
-
-def qualified(shop, by, now, **fields):
-    lead = a_lead(shop, by, now, **fields)
-    assessing.assess(lead=lead, now=now)
-    for stage in (Stage.CONTACTED, Stage.QUALIFIED):
-        lead = pipeline.move(lead=lead, to=stage, by=by, now=now)
-    return lead
+def refused(call, sentence, kind=Refused):
+    before = everything()
+    with pytest.raises(kind) as refusal:
+        call()
+    assert str(refusal.value) == sentence
+    assert everything() == before
 
 
 def test_the_documented_way_of_a_lead(shop, by, now):
@@ -70,10 +73,9 @@ def test_the_documented_way_of_a_lead(shop, by, now):
 
 
 def test_a_deal_goes_round_until_somebody_takes_it(shop, by, now, cast):
-    carol = User.objects.create_user("carol@example.com", "correct horse battery", name="Carol Cho")
-    add_member(business=shop, user=carol, role=Role.STAFF)
+    carol = a_person(shop, "Carol Cho")
     for user in (cast.bob, carol):
-        Salesperson.objects.create(business=shop, user=user, created_at=now, capacity=1)
+        a_salesperson(shop, user, now, capacity=1)
     deal = sales.transfer(lead=qualified(shop, by, now), by=by, now=now)
     first = DealOffer.objects.get(status=OfferStatus.OPEN)
     assert first.salesperson.user == cast.bob
@@ -104,3 +106,178 @@ def test_a_call_raises_the_count_and_answers_the_lead(shop, by, now):
     lead = Lead.objects.get(pk=lead.pk)
     assert (lead.stage, lead.activity_count) == ("contacted", 1)
     assert [pk for _, pk in assessing.score_due(now=now + timedelta(minutes=1))] == [lead.pk]
+
+
+# --- Moves ---------------------------------------------------------------------------------------------------------------
+
+
+def test_by_hand_a_lead_goes_one_step_at_a_time_or_is_lost(shop, by, now):
+    leads = {stage: a_lead(shop, by, now) for stage in Stage.values}
+    for stage, steps in (("contacted", 1), ("qualified", 2), ("transferred", 2)):
+        for to in ("contacted", "qualified")[:steps]:
+            pipeline.move(lead=leads[stage], to=to, by=by, now=now)
+    assessing.assess(lead=leads["transferred"], now=now)
+    sales.transfer(lead=leads["transferred"], by=by, now=now)
+    pipeline.move(lead=leads["lost"], to="lost", by=by, now=now)
+    for stage, lead in leads.items():
+        for to in Stage.values:
+            if to in lifecycle.LEAD[stage] and to != "transferred":
+                continue
+            sentence = f"Invalid transition from {stage} to {to}"
+            if stage == "transferred":
+                sentence = "Cannot change stage of a transferred lead"
+            elif (stage, to) == ("qualified", "transferred"):
+                sentence = (
+                    "A lead is transferred only by a transfer to sales, which checks its score and opens the deal."
+                )
+            refused(lambda: pipeline.move(lead=lead, to=to, by=by, now=now), sentence, lifecycle.NotAllowed)  # noqa: B023
+
+
+def test_a_lost_lead_says_why(shop, by, now, cast):
+    lead = a_lead(shop, by, now, contact=Contact(name="Jane"))
+    lead = pipeline.move(lead=lead, to="lost", by=by, now=now + MINUTE, why="Too far away")
+    assert (lead.outcome, lead.closed_at, lead.lost_because) == (Outcome.LOST, now + MINUTE, "Too far away")
+    change = StageChange.objects.get()
+    assert (change.by, change.by_text, change.why, change.since, change.at) == (
+        cast.alice, "Alice Ames", "Too far away", now, now + MINUTE,
+    )  # fmt: skip
+    assert "Lead moved from New to Lost: Too far away." in Activity.objects.values_list("text", flat=True)
+
+
+def test_a_clock_that_is_slow_does_not_turn_the_story_round(shop, by, now):
+    lead = pipeline.move(lead=a_lead(shop, by, now), to="contacted", by=by, now=now + MINUTE)
+    lead = pipeline.move(lead=lead, to="qualified", by=by, now=now)
+    assert lead.stage_since == now + MINUTE
+    first = assessing.assess(lead=lead, now=now + MINUTE)
+    pipeline.edit_lead(lead=lead, changes={"business_domain": ""}, by=by, now=now)
+    second = assessing.assess(lead=lead, now=now)
+    assert (second.created_at > first.created_at, Lead.objects.get().score) == (True, second.score)
+
+
+def test_a_job_that_is_done_wins_its_lead_until_there_is_more_to_sell(shop, by, now):
+    service = Service.objects.filter(business=shop).first()
+    request = booking.Request(customer=a_customer(shop), service=service, address="1 Main St", notes="", source="api")
+    job = booking.book_next(business=shop, request=request, now=now)
+    lead, other = a_lead(shop, by, now), a_lead(shop, by, now)
+    Lead.objects.filter(pk=lead.pk).update(appointment=job)
+    done = job.ends_at
+    booking.complete(appointment=job, now=done)
+    lead, other = Lead.objects.get(pk=lead.pk), Lead.objects.get(pk=other.pk)
+    assert (lead.outcome, lead.closed_at, lead.stage, lead.rescore_at) == (Outcome.WON, done, "new", None)
+    assert (other.outcome, other.closed_at) == ("", None)
+    lead.business = shop
+    lead = pipeline.move(lead=lead, to="contacted", by=by, now=done + MINUTE)
+    assert (lead.outcome, lead.closed_at) == ("", None)
+
+
+# --- What is on file ------------------------------------------------------------------------------------------------------
+
+
+def test_a_lead_brings_permission_only_if_they_asked_themselves(shop, by, now):
+    for number, agreed in ((1, False), (2, True)):
+        phone = parse(f"+1555123000{number}", region="US")
+        a_lead(shop, by, now, contact=Contact(name="Jane", phone=phone, email="jane@example.com"), agreed=agreed)
+        assert (consent.standing(business=shop, phone=phone.e164) is not None) is agreed
+    assert {(who.name, who.email) for who in Customer.objects.all()} == {("Jane", "jane@example.com")}
+
+
+def test_a_contact_is_filled_in_once_and_edited_after(shop, by, now):
+    jane, jim = (parse(f"+1555123000{n}", region="US") for n in (1, 2))
+    lead = stale = a_lead(shop, by, now)
+    lead = pipeline.edit_lead(lead=lead, changes={}, contact=Contact(name="Jane", phone=jane), by=by, now=now)
+    refused(
+        lambda: pipeline.edit_lead(lead=stale, changes={}, contact=Contact(name="Jim", phone=jim), by=by, now=now),
+        "Somebody else has just filled in the contact. Look at it again.",
+    )
+    lead = pipeline.edit_lead(lead=lead, changes={}, contact=Contact(email="jane@example.com"), by=by, now=now)
+    customer = Customer.objects.get()
+    assert (customer.name, customer.phone, customer.email) == ("Jane", jane.e164, "jane@example.com")
+    other = a_lead(shop, by, now, contact=Contact(name="Jim", phone=jim))
+    refused(
+        lambda: pipeline.edit_lead(lead=other, changes={}, contact=Contact(phone=jane), by=by, now=now),
+        "A customer with this phone number is already on file.",
+    )
+
+
+def test_an_edit_is_in_the_audit_and_scored_again(shop, by, now):
+    lead = a_lead(shop, by, now, domain="")
+    assessing.assess(lead=lead, now=now)
+    lead = pipeline.edit_lead(lead=lead, changes={"business_domain": "second", "notes": ""}, by=by, now=now)
+    again = everything()
+    pipeline.edit_lead(lead=lead, changes={"business_domain": "second"}, by=by, now=now)
+    assert everything() == again
+    event = AuditEvent.objects.get(action="lead edited")
+    assert (event.target, event.changes) == (f"lead {lead.number}", {"business_domain": ["", "second"]})
+    assessing.score_due(now=now + MINUTE)
+    assert Lead.objects.get().score == Decimal("0.60")
+
+
+def test_a_neighbours_lead_is_as_one_that_never_was(shop, by, now, cast):
+    lead = a_lead(shop, by, now)
+    assert pipeline.find_lead(business=shop, number=lead.number) == lead
+    with only(cast.next_door):
+        for find in (pipeline.find_lead, pipeline.locked_lead):
+            for number in (lead.number, lead.number + 1, 0, -1, 2**63):
+                with pytest.raises(pipeline.LeadNotFound):
+                    find(business=cast.next_door, number=number)
+
+
+# --- What was done and said -----------------------------------------------------------------------------------------------
+
+
+def test_a_note_answers_nobody_and_nothing_was_done_tomorrow(shop, by, now):
+    lead = a_lead(shop, by, now)
+    lead = pipeline.add_activity(lead=lead, kind=ActivityKind.NOTE, text="Nice", by=by, now=now + MINUTE)
+    assert (lead.first_touch_at, lead.activity_count) == (None, 1)
+    early, late = now - timedelta(days=1), now + timedelta(days=1)
+    lead = pipeline.add_activity(lead=lead, kind=ActivityKind.CALL, text="", by=by, now=now + MINUTE, at=early)
+    assert (lead.first_touch_at, lead.last_activity_at) == (now, now + MINUTE)
+    pipeline.add_activity(lead=lead, kind=ActivityKind.CALL, text="", by=by, now=now + MINUTE, at=late)
+    assert max(LeadActivity.objects.values_list("at", flat=True)) == now + MINUTE
+
+
+def test_texts_count_from_the_moment_a_lead_came_in(shop, by, now):
+    lead = a_lead(shop, by, now, contact=Contact(name="Jane"))
+
+    def text(at, status=MessageStatus.RECEIVED, author=Author.CUSTOMER, direction=Direction.INBOUND):
+        Message.objects.create(
+            business=shop, customer=lead.customer, body="Hello", created_at=at, status=status, author=author,
+            direction=direction, to_number="+15552000001",
+        )  # fmt: skip
+
+    text(now - MINUTE)
+    text(now + MINUTE, status=MessageStatus.REFUSED, author=Author.ASSISTANT, direction=Direction.OUTBOUND)
+    text(now + MINUTE, author=Author.SYSTEM, direction=Direction.OUTBOUND)
+    assert assessing.count_activity(now=now + MINUTE) == 0
+    text(now + MINUTE)
+    assert (assessing.count_activity(now=now + MINUTE), assessing.count_activity(now=now + MINUTE)) == (1, 0)
+    text(now + 2 * MINUTE, status=MessageStatus.SENT, author=Author.ASSISTANT, direction=Direction.OUTBOUND)
+    assert assessing.count_activity(now=now + 3 * MINUTE) == 1
+    found = Lead.objects.get()
+    assert (found.activity_count, found.first_touch_at, found.stage) == (2, now + 2 * MINUTE, "contacted")
+    pipeline.move(lead=found, to="lost", by=by, now=now + 3 * MINUTE)
+    text(now + 4 * MINUTE)
+    assert assessing.count_activity(now=now + 4 * MINUTE) == 0
+
+
+def test_somebody_wants_to_be_reminded(shop, by, now):
+    lead = a_lead(shop, by, now)
+    for title in ("Call on Friday", "Call on Monday"):
+        pipeline.follow_up(lead=lead, title=title, due_at=now + timedelta(days=2), now=now)
+    task = Task.objects.get()
+    assert (task.title, task.reason, task.due_at, task.about) == (
+        "Call on Monday", TaskReason.FOLLOW_UP, now + timedelta(days=2), f"lead:{lead.pk}",
+    )  # fmt: skip
+
+
+def test_a_lead_goes_to_sales_when_everything_is_in_order_and_says_what_is_not(shop, by, now):
+    lead = qualified(shop, by, now, domain="", source=LeadSource.MANUAL)
+    for change, sentence in (
+        ({"business_domain": "first"}, "Lead must have a business domain to be transferred."),
+        ({"source": LeadSource.PARTNER}, "Lead AI score must be evaluated and >= 0.6."),
+    ):
+        refused(lambda: sales.transfer(lead=lead, by=by, now=now), sentence, sales.CannotTransfer)
+        pipeline.edit_lead(lead=lead, changes=change, by=by, now=now)
+        assessing.assess(lead=lead, now=now)
+    deal = sales.transfer(lead=lead, by=by, now=now, value=Decimal(500))
+    assert (Lead.objects.get().stage, deal.value, deal.stage) == ("transferred", Decimal(500), DealStage.NEW)

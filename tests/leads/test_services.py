@@ -718,7 +718,7 @@ def test_nobody_waits_for_an_answer_to_a_bought_lead(shop):
     buy(shop)
     asked = lead_of(shop, JIM, name="Jim Roe")
     assert list(queries.untouched(shop)) == [asked]
-    assert {lead.customer.name: lead.is_waiting for lead in queries.with_clock(queries.leads(shop))} == {
+    assert {lead.customer.name: lead.is_waiting for lead in queries.with_clock(Lead.objects.for_business(shop))} == {
         "Jane Doe": False,
         "Jim Roe": True,
     }

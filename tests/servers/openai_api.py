@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from crm import llm
 from tests.servers.loopback import Dropped, Loopback
 
 
@@ -37,6 +39,7 @@ class OpenAiApi(Loopback):
         super().__init__()
         self.key = key
         self.mood = Mood()
+        self.thinks: Callable[[dict[str, Any]], Mood] | None = None  # the answer to this very question; else the mood's
         self.asked: list[dict[str, Any]] = []
         self._turn = threading.Lock()
 
@@ -52,7 +55,7 @@ class OpenAiApi(Loopback):
         request = json.loads(body)
         with self._turn:
             self.asked.append(request)
-        mood = self.mood
+        mood = self.thinks(request) if self.thinks else self.mood
         if mood.slow and self.closing.wait(mood.slow):
             raise Dropped
         if mood.raw is not None:
@@ -70,6 +73,17 @@ class OpenAiApi(Loopback):
             if self.closing.wait(pause):
                 return
             yield bytes([byte])
+
+
+@contextmanager
+def in_place_of_openai(settings: Any) -> Iterator[OpenAiApi]:
+    """The house asks this server for as long as the test runs. `settings` is pytest-django's."""
+    with OpenAiApi() as server:
+        settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL = server.key, server.base_url
+        settings.OPENAI_MODEL = "gpt-4o-mini"
+        llm._client.cache_clear()
+        yield server
+    llm._client.cache_clear()
 
 
 def _completion(model: str, said: str, mood: Mood) -> dict[str, Any]:

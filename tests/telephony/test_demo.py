@@ -45,6 +45,7 @@ from crm.scoping import every_business, only
 from crm.segments import count
 from leads.enums import IntakeStatus
 from leads.models import Lead, Proposal
+from leads.queries.today import untouched
 from marketplace import demo as marketplace
 from marketplace import queries
 from marketplace.allocation import Criterion
@@ -238,7 +239,7 @@ def test_today_has_somebody_waiting_something_to_do_and_an_untouched_lead(demo, 
         TaskReason.NOT_DELIVERED: 1,
         TaskReason.WANTS_CANCEL: 1,
     }
-    assert Lead.objects.filter(business__slug=slug).untouched().get().created_at == FRIDAY - timedelta(minutes=9)
+    assert untouched(Business.objects.get(slug=slug)).get().created_at == FRIDAY - timedelta(minutes=9)
     assert Message.objects.get(business__slug=slug, status=MessageStatus.FAILED).error_code == "30005"
 
 
@@ -505,7 +506,7 @@ def test_days_later_the_story_has_gone_on(demo, days):
         assert visits.filter(status__in=UPCOMING, ends_at__lte=then).count() == 0
         assert visits.filter(status__in=UPCOMING, starts_at__gt=then).count() >= 4
         assert Conversation.objects.filter(business=business).waiting_for_reply().count() == 2
-        assert Lead.objects.filter(business=business).untouched().count() == 1
+        assert untouched(business).count() == 1
         assert Task.objects.filter(business=business).open().count() == 5
         assert (
             Proposal.objects.filter(business=business, created_at__lt=then - timedelta(days=1)).unanswered().count()
