@@ -157,7 +157,9 @@ class LeadMerge(TenantModel):
     class Meta:
         ordering = ["-merged_at", "-id"]
         constraints = [
-            models.UniqueConstraint(fields=["dropped"], condition=Q(undone_at__isnull=True), name="merged_once_at_a_time")
+            models.UniqueConstraint(
+                fields=["dropped"], condition=Q(undone_at__isnull=True), name="merged_once_at_a_time"
+            )
         ]
 
     def __str__(self) -> str:

@@ -166,7 +166,8 @@ _HAPPENED: Final = """
     FROM leads_lead l, LATERAL (
         SELECT count(*) AS count, max(at) AS newest, min(at) FILTER (WHERE ours) AS answered FROM (
             SELECT created_at AS at, direction = 'outbound' AS ours FROM crm_message
-            WHERE customer_id = l.customer_id AND audience = 'customer' AND created_at >= l.created_at - make_interval(secs => %(before)s)
+            WHERE customer_id = l.customer_id AND audience = 'customer'
+            AND created_at >= l.created_at - make_interval(secs => %(before)s)
             AND author <> 'system' AND status NOT IN ('failed', 'refused')
             UNION ALL
             SELECT at, kind <> 'note' FROM leads_leadactivity WHERE lead_id = l.id

@@ -80,7 +80,11 @@ class Shop:
 
     @property
     def keeper(self) -> psutil.Process:
-        return psutil.Process(int((self.data_dir / "run" / "keeper.lock").read_text()))
+        """Whoever holds the lock; a new one writes its number a moment after it got hold of it."""
+        lock, until = self.data_dir / "run" / "keeper.lock", time.monotonic() + 5
+        while not (number := lock.read_text()) and time.monotonic() < until:
+            time.sleep(0.01)
+        return psutil.Process(int(number))
 
     def close(self) -> None:
         for user in self.users:

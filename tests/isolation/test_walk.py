@@ -70,8 +70,8 @@ def hers(cast, now) -> Alices:
             "invoice": bought.invoice.pk, "delivery": bought.delivery.pk, "notice": bought.notice.pk,
         }  # fmt: skip
     work = work_leads(cast.shop, user=cast.alice, now=now)
-    ids |= {"deal": work.deal.pk, "view": work.view.pk, "rule": work.rule.pk, "lead merge": work.merge.pk}
-    ids |= {"lead number": work.ready.number, "deal number": work.deal.number}
+    ids |= {"deal": work.deal.pk, "view": work.view.pk, "rule": work.rule.pk, "lead-merge": work.merge.pk}
+    ids |= {"lead-number": work.ready.number, "deal-number": work.deal.number}
     return Alices(ids={kind: str(pk) for kind, pk in ids.items()}, handle=proposal.message_id)
 
 
@@ -129,21 +129,18 @@ def test_the_neighbour_gets_what_he_would_get_for_a_business_that_never_was(cast
     before = snapshot()
     nowhere = {kind: str(10**18) if pk.isdigit() else str(uuid.uuid4()) for kind, pk in hers.ids.items()}
     for (route, parameters), method in itertools.product(PAGES, (charlie.get, charlie.post)):
+        nobody = method(next(addresses(route, parameters, slug="nobody", ids=hers.ids)))
         for address in addresses(route, parameters, slug="alice", ids=hers.ids):
             answer = method(address)
-            nobody = method(address.replace("/alice/", "/nobody/"))
             assert answer.status_code == nobody.status_code, address
             assert answer.status_code in (404, 405), address  # 405: a page that is only posted to
             assert neutral(answer.content, "alice") == neutral(nobody.content, "nobody"), address
         if not parameters:
             continue
-        # Her ids below his own business: not found either, in the words for ids that never were.
-        for address, empty in zip(
-            addresses(route, parameters, slug="charlie", ids=hers.ids),
-            addresses(route, parameters, slug="charlie", ids=nowhere),
-            strict=True,
-        ):
-            answer, nothing = method(address), method(empty)
+        # Her ids below his own business: not found either, as ids that never were.
+        nothing = method(next(addresses(route, parameters, slug="charlie", ids=nowhere)))
+        for address in addresses(route, parameters, slug="charlie", ids=hers.ids):
+            answer = method(address)
             assert answer.status_code == nothing.status_code, address
             assert answer.status_code in (404, 405), address
             for secret in SECRETS:
@@ -175,7 +172,7 @@ def test_his_own_pages_show_nothing_of_hers(cast, hers):
 def test_without_a_login_every_page_leads_to_the_login(cast, hers):
     for route, parameters in PAGES:
         for address in addresses(
-            route, parameters, slug="alice", ids={kind: hers.ids[kind] for kind in ("customer", "lead number")}
+            route, parameters, slug="alice", ids={kind: hers.ids[kind] for kind in ("customer", "lead-number")}
         ):
             answer = Client().get(address)
             if answer.status_code == 405:  # a page that is only posted to

@@ -526,7 +526,10 @@ def test_a_text_that_arrives_while_the_model_reads_is_read_by_the_next_look(cast
     def meanwhile(_request: dict[str, Any]) -> Mood:
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'")
+                cursor.execute(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND state LIKE 'idle in transaction%%'"
+                )
                 in_transaction.append(cursor.fetchone()[0])
             writes(cast.shop, "Actually, next year is fine", now + SECOND)
             assessing.count_activity(now=now + SECOND)

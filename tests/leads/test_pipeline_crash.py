@@ -145,10 +145,10 @@ def test_no_half_of_a_transfer_can_be_written_by_hand(scene: Scene) -> None:
     to = "UPDATE leads_lead SET stage = %s WHERE id = %s"
     assert refused(to, "transferred", lead.pk) == "A transferred lead has a deal."
     for stage in ("new", "contacted", "qualified", "lost"):
-        assert refused(to, stage, sold.pk) == "A lead that is transferred stays so."
+        assert refused(to, stage, sold.pk) == f"A lead does not go from transferred to {stage}."
     pipeline.move(lead=lead, to="lost", by=scene.by, now=LATER)
     for stage in ("new", "contacted", "qualified", "transferred"):
-        assert refused(to, stage, lead.pk) == "A lead that is lost stays so."
+        assert refused(to, stage, lead.pk) == f"A lead does not go from lost to {stage}."
     again = Deal(
         business=sold.business, lead=sold, assessment=scene.offered.assessment, stage_since=NOW, created_at=NOW
     )
