@@ -42,6 +42,15 @@ def update(row: models.Model, *fields: str) -> None:
     execute(sql, [*read(row), row.pk])
 
 
+def insert_and_update(row: models.Model, changed: models.Model, *fields: str) -> None:
+    """INSERT one row and UPDATE the named fields of another, by primary key, in one trip to the database."""
+    insertion, read, filled = _insertion(type(row), False)
+    assert not filled
+    change, read_changed = _updating(type(changed), fields)
+    execute(f"WITH made AS ({insertion}) {change}", [*read(row), *read_changed(changed), changed.pk])
+    row._state.adding, row._state.db = False, connection.alias
+
+
 def first(
     model: type[Row], where: str, parameters: Sequence[Any], *, order: str = "", lock: bool = False
 ) -> Row | None:

@@ -24,7 +24,7 @@ _PARTNER: Final = By("API key Partner portal")
 
 @dataclass(frozen=True)
 class Story:
-    """One lead. `steps` are (hours after it came in, what happened); `ending` picks its number out of 838 555 01xx."""
+    """One lead. `steps` are (hours after it came in, or below zero before now; what happened); `ending` picks its number out of 838 555 01xx."""
 
     days_ago: int
     at: time
@@ -52,10 +52,10 @@ _QUALIFIED: Final = (
 STORIES: Final = (
     Story(39, time(9, 12), _P, "Delia Frost", 1, "Heat pump for a two-family house", steps=(
         *_QUALIFIED, (75, "transfer 18400"), (75.2, "take"), (120, "kyc"), (200, "agreement"), (420, "paid"))),
-    Story(37, time(14, 30), _M, "Ray Duquette", 2, "Replace the oil boiler", steps=(
+    Story(37, time(10, 30), _M, "Ray Duquette", 2, "Replace the oil boiler", steps=(
         *_QUALIFIED, (80, "transfer 11900"), (80.1, "take"), (140, "kyc"), (260, "lost Went with their brother-in-law"))),
     Story(33, time(10, 5), _S, "", 0, "", domain=""),
-    Story(32, time(16, 45), _P, "Marguerite Sloan", 4, "Mini splits for three bedrooms", steps=(
+    Story(32, time(8, 45), _P, "Marguerite Sloan", 4, "Mini splits for three bedrooms", steps=(
         *_QUALIFIED, (76, "transfer 9600"), (76.3, "take"), (160, "kyc"), (300, "agreement"), (500, "paid"))),
     Story(30, time(11, 20), _M, "Ted Albrecht", 5, "Care plan for a bakery", domain="third", steps=(
         *_TALKED[:3], (60, "lost No budget before spring"))),
@@ -65,16 +65,16 @@ STORIES: Final = (
         *_TALKED, (140, "call Wants to wait for the tax refund"))),
     Story(19, time(9, 40), _S, "Oakdale Dental", 8, "Rooftop unit", domain="second", steps=(
         *_TALKED[:2], (120, "lost Their landlord decides"))),
-    Story(15, time(15, 5), _P, "Lorna Whitfield", 9, "Geothermal?", steps=(
+    Story(15, time(9, 15), _P, "Lorna Whitfield", 9, "Geothermal?", steps=(
         *_QUALIFIED, (79, "transfer 31500"), (79.2, "take"), (180, "kyc"))),
     Story(12, time(10, 10), _M, "Cyrus Beane", 10, "New ducts and furnace", steps=_QUALIFIED),
-    Story(10, time(17, 25), _P, "Alma Restrepo", 11, "Heat pump, before the winter", steps=(
+    Story(10, time(9, 25), _P, "Alma Restrepo", 11, "Heat pump, before the winter", steps=(
         *_QUALIFIED, (75.5, "call Asked twice when we can start"), (76, "score"))),
     Story(8, time(9, 0), _S, "", 0, "", domain="first"),
     Story(7, time(12, 35), _P, "Hollis Grant", 13, "Two mini splits", steps=_TALKED),
     Story(6, time(14, 0), _M, "Vera Lindqvist", 14, "Care plan, six apartments", domain="third", steps=_TALKED[:3]),
     Story(5, time(11, 45), _P, "Priya Raman", 15, "Boiler makes noises, maybe a new one", steps=(
-        *_QUALIFIED, (75, "transfer 12600"))),
+        *_QUALIFIED, (-0.03, "transfer 12600"))),
     Story(4, time(9, 30), _F, "Priya Raman", 15, "Asked for the price of a boiler again", domain="", steps=(
         (2, "email Sent the offer once more"),)),
     Story(3, time(10, 20), _P, "Gordon Pell", 17, "Replace AC and furnace together", steps=_TALKED[:3]),
@@ -115,7 +115,7 @@ def _events(business: Business, *, owner: User, helper: User, now: datetime) -> 
         came = datetime.combine(today - timedelta(days=story.days_ago), story.at, tzinfo=business.zone)
         yield came, number, _coming(business, story, number, helper=helper)
         for hours, words in story.steps:
-            moment = came + timedelta(hours=hours)
+            moment = (came if hours >= 0 else now) + timedelta(hours=hours)
             if moment <= now:
                 yield moment, number, _step(words, owner=owner, helper=helper)
 

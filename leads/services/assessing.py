@@ -283,8 +283,7 @@ def _write(
         read_until=read_by.read_until if read_by else None,
         activity_count=read_by.activity_count if read_by else lead.activity_count, created_at=written_at,
     )  # fmt: skip
-    rows.insert(made)
     next_loss = scoring.next_loss(quiet_for) if is_open and lead.merged_into_id is None else None
     lead.score, lead.rescore_at = value, now + next_loss if next_loss is not None else None
-    rows.update(lead, "score", "rescore_at")
+    rows.insert_and_update(made, lead, "score", "rescore_at")
     return made

@@ -610,7 +610,7 @@ def test_the_quick_ones_stay_quick(cast, program):
     for count, ask in [
         (3, lambda: done(program, "post", "/leads", plain, status=201)),  # key, rules, lead
         (6, lambda: done(program, "post", "/leads", jane, status=201)),  # the customer looked for, made and noted, too
-        (5, lambda: done(program, "post", f"/leads/{lead}/analyze", b"")),  # key, lead and lock, newest, new, lead
+        (4, lambda: done(program, "post", f"/leads/{lead}/analyze", b"")),  # key, lead and lock, newest, new and lead
         # key, lead, its lock, the move, its row
         (5, lambda: done(program, "patch", f"/leads/{lead}/stage", {"new_stage": "contacted"})),
     ]:
