@@ -135,7 +135,7 @@ def fill(business: Business, count: int) -> None:
             " SELECT gen_random_uuid(), %(b)s, c.id, (ARRAY['partner','manual','scanner','form'])[1 + n %% 4],"
             " (ARRAY['first','second','third',''])[1 + n %% 4], s.stage, 'new', '', 'Heat pump', '', n %% 14, '',"
             " CASE s.stage WHEN 'lost' THEN 'lost' ELSE '' END, now() - n * interval '15 seconds',"
-            " now() - n * interval '15 seconds' + interval '3 minutes', (n %% 101) / 100.0,"
+            " CASE WHEN s.stage <> 'new' THEN now() - n * interval '15 seconds' + interval '3 minutes' END, (n %% 101) / 100.0,"
             " CASE s.stage WHEN 'lost' THEN now() - n * interval '14 seconds' END"
             " FROM (SELECT id, row_number() OVER () AS n FROM crm_customer WHERE business_id = %(b)s) c,"
             " LATERAL (SELECT (ARRAY['new','contacted','qualified','lost','lost'])[1 + n %% 5] AS stage) s",

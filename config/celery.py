@@ -28,6 +28,7 @@ app.conf.task_routes = {
     "telephony.tasks.move_simulated_texts": {"queue": "bulk"},
     # A salesperson waits for the next deal, and a lead for its score; what the model reads takes longer.
     "leads.tasks.pass_on_offers": {"queue": "inbound"},
+    "leads.tasks.count_activity": {"queue": "inbound"},
     "leads.tasks.score_due": {"queue": "inbound"},
     "leads.tasks.*": {"queue": "bulk"},
     # A person who opted out, and the buyers who must hear of it, do not wait behind a long file.
@@ -55,6 +56,7 @@ app.conf.beat_schedule = {
         "schedule": 2.0,
         "options": {"expires": 2},
     },
+    "count-activity": {"task": "leads.tasks.count_activity", "schedule": 5.0, "options": {"expires": 5}},
     "score-leads": {"task": "leads.tasks.score_due", "schedule": 5.0, "options": {"expires": 5}},
     "pass-on-offers": {"task": "leads.tasks.pass_on_offers", "schedule": 15.0, "options": {"expires": 15}},
     "tell-late-leads": {"task": "leads.tasks.tell_late", "schedule": 60.0, "options": {"expires": 60}},

@@ -137,7 +137,6 @@ class TaskReason(TextChoices):
     AFTER_OPT_OUT = "after_opt_out", "Wrote after opting out"
     NOT_DELIVERED = "not_delivered", "A text did not arrive"
     FOLLOW_UP = "follow_up", "Follow up"
-    LEAD_WAITS = "lead_waits", "A lead waits too long"
     DEAL_WAITS = "deal_waits", "A deal has no owner"
 
 

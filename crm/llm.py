@@ -54,9 +54,10 @@ _FAILURES = "llm_failures"
 _OPEN = "llm_circuit_open"
 
 
-def is_available(*, business: Business, now: datetime) -> bool:
-    """Whether asking makes sense now: a key, a closed circuit, and something left of today's budget."""
-    return bool(settings.OPENAI_API_KEY) and not cache.get(_OPEN) and _has_budget(business, now)
+def is_available(*, business: Business, now: datetime, share: float = 1.0) -> bool:
+    """Whether asking makes sense now: a key, a closed circuit, and something left of today's budget, or of the `share` of
+    it that may be spent on what nobody waits for."""
+    return bool(settings.OPENAI_API_KEY) and not cache.get(_OPEN) and _has_budget(business, now, share)
 
 
 def ask(
@@ -158,7 +159,7 @@ def _circuit(*, healthy: bool) -> None:
         log.warning("llm_circuit_opened", seconds=OPEN_FOR.total_seconds())
 
 
-def _has_budget(business: Business, now: datetime) -> bool:
+def _has_budget(business: Business, now: datetime, share: float) -> bool:
     today = now.astimezone(business.zone).date()
     spent = (
         Allowance.objects.filter(business=business, meter=Meter.LLM, day=today)
@@ -166,7 +167,7 @@ def _has_budget(business: Business, now: datetime) -> bool:
         .first()
         or 0
     )
-    return spent < limits.cap_micros(business, Meter.LLM)
+    return spent < limits.cap_micros(business, Meter.LLM) * share
 
 
 def _cost_micros(*, tokens_in: int, tokens_out: int) -> int | None:

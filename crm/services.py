@@ -453,11 +453,16 @@ def add_task(
     due_at: datetime | None = None,
 ) -> Task:  # fmt: skip
     """Ask a person to do something, now or from `due_at` on. While the same thing is open for the same customer (without
-    one: about the same thing) it is renewed, not doubled."""
+    one: about the same thing) it is renewed, not doubled.
+
+    Of follow-ups, which people plan themselves, only one in the same words and for the same time is the same thing.
+    """
     due_at = due_at or now
     if customer is not None or about:
         renewed = Task.objects.for_business(business).filter(customer=customer, reason=reason, done_at__isnull=True)
-        if customer is None:
+        if reason == TaskReason.FOLLOW_UP:
+            renewed = renewed.filter(about=about, title=title[:200], due_at=due_at)
+        elif customer is None:
             renewed = renewed.filter(about=about)
         if renewed.update(title=title[:200], about=about, due_at=due_at):
             return renewed.first()

@@ -1,9 +1,10 @@
-"""How people, times and lists are said on the owner's pages. Times are aware; days are those of `zone`."""
+"""How people, times, amounts and lists are said on the owner's pages. Times are aware; days are those of `zone`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
+from decimal import Decimal
 
 
 def initials(name: str) -> str:
@@ -36,6 +37,11 @@ def say_when(at: datetime, *, now: datetime, zone: tzinfo) -> str:
     if 1 < days < 7:
         return f"{local:%a}"
     return f"{local:%b} {local.day}" + ("" if local.year == today.year else f", {local.year}")
+
+
+def say_money(value: Decimal) -> str:
+    """US dollars: “$1,200”; cents only where there are any."""
+    return f"${value:,.2f}".removesuffix(".00")
 
 
 def say_noun(count: int, one: str, many: str) -> str:

@@ -24,7 +24,8 @@ _PARTNER: Final = By("API key Partner portal")
 
 @dataclass(frozen=True)
 class Story:
-    """One lead. `steps` are (hours after it came in, or below zero before now; what happened); `ending` picks its number out of 838 555 01xx."""
+    """One lead. `steps` are (hours after it came in, or below zero before now; what happened); `ending` picks its number
+    out of 838 555 01xx."""
 
     days_ago: int
     at: time

@@ -7,7 +7,10 @@ from typing import Any, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from crm import phones
 from crm.forms import LinesField, OnceForm
@@ -147,11 +150,24 @@ class EditForm(_PersonForm):
 
     def __init__(self, *args: Any, lead: Lead, **kwargs: Any) -> None:
         shown = {"asked_for": lead.asked_for, "business_domain": lead.business_domain, "notes": lead.notes}
+        self.on_file: dict[str, str] = {}
         if (customer := lead.customer) is not None:
             phone = phones.pretty(customer.phone, region=lead.business.region) if customer.phone else ""
-            shown |= {"name": customer.name, "email": customer.email, "phone": phone}
-        super().__init__(*args, initial=shown, **kwargs)
+            self.on_file = {"name": customer.name, "phone": phone, "email": customer.email}
+        super().__init__(*args, initial=shown | self.on_file, **kwargs)
         self.lead = lead
+
+    def clean(self) -> dict[str, Any]:
+        """What is on file about a person is not taken away here: it is their customer's, and other leads' too."""
+        cleaned = super().clean() or {}
+        for name, known in self.on_file.items():
+            if known and name in cleaned and not cleaned[name]:
+                self.add_error(name, self._open_the_customer())
+        return cleaned
+
+    def _open_the_customer(self) -> SafeString:
+        url = reverse("crm:customer", args=[self.business.slug, self.lead.customer_id])
+        return format_html('It is on file. To take it away, open the <a href="{}">customer</a>.', url)
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from crm.models import Business, User
 from leads.enums import DealStage, LeadSource
-from leads.queries import deals as queries
+from leads.queries.pipeline import people
 
 LONGEST_PERIOD: Final = timedelta(days=1_098)  # three years
 _BACK: Final = [("", "deal"), ("board", "board"), ("mine", "mine"), ("today", "today")]
@@ -59,7 +59,7 @@ class GiveForm(BackForm):
 
     def __init__(self, *args: Any, business: Business, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["to"].queryset = queries.team(business)  # type: ignore[attr-defined]
+        self.fields["to"].queryset = people(business)  # type: ignore[attr-defined]
 
 
 class DealForm(forms.Form):

@@ -13,7 +13,7 @@ from crm.models import Business, User
 from leads.enums import LeadSource
 from leads.forms_sales import PersonChoice
 from leads.models import PipelineSettings
-from leads.queries.deals import team
+from leads.queries.pipeline import people
 
 
 class TimesForm(forms.ModelForm):
@@ -75,7 +75,7 @@ class NewSalespersonForm(SalespersonForm):
 
     def __init__(self, *args: Any, business: Business, **kwargs: Any) -> None:
         super().__init__(*args, business=business, **kwargs)
-        self.fields["user"].queryset = team(business)  # type: ignore[attr-defined]
+        self.fields["user"].queryset = people(business)  # type: ignore[attr-defined]
         self.initial.setdefault("capacity", 10)
         self.initial.setdefault("takes_offers", True)
 
@@ -100,6 +100,6 @@ class RuleForm(forms.Form):
     def __init__(self, *args: Any, business: Business, settings: PipelineSettings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["service"].queryset = Service.objects.for_business(business).filter(is_active=True)  # type: ignore[attr-defined]
-        self.fields["assignee"].queryset = team(business)  # type: ignore[attr-defined]
+        self.fields["assignee"].queryset = people(business)  # type: ignore[attr-defined]
         self.fields["domain"].choices = [("", "Any line"), *settings.domain_choices]  # type: ignore[attr-defined]
         self.fields["set_domain"].choices = [("", "As it came"), *settings.domain_choices]  # type: ignore[attr-defined]

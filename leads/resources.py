@@ -29,6 +29,7 @@ from crm.services import audit
 from leads import actors
 from leads.enums import LeadSource, Stage
 from leads.models import Lead, PipelineSettings
+from leads.queries.pipeline import line_of
 from leads.services import pipeline
 from leads.services.assigning import settings_of
 
@@ -237,16 +238,6 @@ class LeadResource(resources.ModelResource):
 
     def dehydrate_created_at(self, lead: Lead) -> str:
         return lead.created_at.isoformat(timespec="seconds")
-
-
-def ways_of(business: Business) -> PipelineSettings:
-    """How a business works that was loaded together with its settings, without another query."""
-    return getattr(business, "pipeline_settings", None) or PipelineSettings(business=business)
-
-
-def line_of(lead: Lead) -> str:
-    """The line of a lead by the name its business gave it; empty for none."""
-    return ways_of(lead.business).domain_name(lead.business_domain)
 
 
 def _line_names(ways: PipelineSettings) -> dict[str, str]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -19,13 +20,18 @@ log = structlog.get_logger(__name__)
 
 
 @shared_task
-def score_due(**_kwargs: Any) -> dict[str, int]:
-    """Count what happened, score what is due, and have conversations read that went on."""
-    counted = assessing.count_activity(now=timezone.now())
+def count_activity(**_kwargs: Any) -> int:
+    """Bring leads up to date with what was said lately."""
+    return assessing.count_activity(now=timezone.now())
+
+
+@shared_task
+def score_due(**_kwargs: Any) -> int:
+    """Score what is due, and have conversations read that went on."""
     to_read = assessing.score_due(now=timezone.now())
     for business, lead_id in to_read:
         ask_to_read(business, lead_id)
-    return {"counted": counted, "to_read": len(to_read)}
+    return len(to_read)
 
 
 @shared_task
@@ -55,7 +61,9 @@ def learn_from_outcomes(**_kwargs: Any) -> int:
 
 
 def ask_to_read(business: Business, lead_id: UUID) -> None:
-    """Best effort: with the broker away the score stays the rules' until the next activity."""
+    """If there is a model. Best effort: with the broker away the score stays the rules' until the next activity."""
+    if not settings.OPENAI_API_KEY:
+        return
     try:
         read_lead.apply_async(kwargs={"business_id": str(business.pk), "lead_id": str(lead_id)})
     except (OperationalError, OSError):

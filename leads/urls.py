@@ -2,8 +2,7 @@
 
 from django.urls import path
 
-from leads import urls_sales
-from leads.views import board, lead, leads, learning, today
+from leads.views import board, deals, duplicates, lead, leads, learning, reports, today, ways
 
 app_name = "leads"
 urlpatterns = [
@@ -23,5 +22,21 @@ urlpatterns = [
     path("<slug:slug>/leads/<int:number>/edit/", lead.edit, name="edit"),
     path("<slug:slug>/leads/<int:number>/follow-up/", lead.follow_up, name="follow_up"),
     path("<slug:slug>/leads/learning/", learning.learning, name="learning"),
-    *urls_sales.urlpatterns,
+    path("<slug:slug>/deals/", deals.deals, name="deals"),
+    path("<slug:slug>/deals/<int:number>/", deals.deal, name="deal"),
+    path("<slug:slug>/deals/<int:number>/move/", deals.move, name="deal_move"),
+    path("<slug:slug>/deals/<int:number>/accept/", deals.accept, name="deal_accept"),
+    path("<slug:slug>/deals/<int:number>/decline/", deals.decline, name="deal_decline"),
+    path("<slug:slug>/deals/<int:number>/give/", deals.give, name="deal_give"),
+    path("<slug:slug>/deals/<int:number>/edit/", deals.edit, name="deal_edit"),
+    path("<slug:slug>/leads/reports/", reports.reports, name="reports"),
+    path("<slug:slug>/leads/ways/", ways.ways, name="ways"),
+    path("<slug:slug>/leads/ways/times/", ways.times, name="ways_times"),
+    path("<slug:slug>/leads/ways/salesperson/", ways.salesperson, name="ways_salesperson"),
+    path("<slug:slug>/leads/ways/rule/", ways.rule, name="ways_rule"),
+    path("<slug:slug>/leads/ways/rule/<uuid:pk>/move/", ways.move_rule, name="ways_rule_move"),
+    path("<slug:slug>/leads/ways/rule/<uuid:pk>/delete/", ways.delete_rule, name="ways_rule_delete"),
+    path("<slug:slug>/leads/duplicates/", duplicates.duplicates, name="duplicates"),
+    path("<slug:slug>/leads/duplicates/merge/", duplicates.merge, name="merge"),
+    path("<slug:slug>/leads/duplicates/<uuid:pk>/undo/", duplicates.merge_undo, name="merge_undo"),
 ]

@@ -8,8 +8,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Right
+from django.db.models import F, Q
+from django.db.models.functions import Right, Upper
 
 from crm.enums import Channel, ConsentAction, ConsentScope, ConsentSource
 from crm.models.business import check_e164
@@ -70,6 +70,8 @@ class Customer(TenantModel):
             models.Index(fields=["business", "-created_at", "-id"], name="customer_newest"),
             # used by the search of the Customers page and the staff console
             GinIndex(CUSTOMER_WORDS, name="customer_words"),
+            # used by a lead's page: other people with the same e-mail address
+            models.Index(F("business"), Upper("email"), condition=~Q(email=""), name="customer_email"),
         ]
 
     def __str__(self) -> str:

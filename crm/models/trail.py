@@ -42,7 +42,8 @@ class TaskQuerySet(TenantQuerySet):
 
 
 class Task(TenantModel):
-    """Something a person has to do, because the assistant must not or cannot. One open task per person and reason."""
+    """Something a person has to do, because the assistant must not or cannot. One open task per person and reason; of what
+    somebody plans to do themselves there may be as much as they like."""
 
     customer = TenantForeignKey(Customer, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
     reason = models.CharField(max_length=16, choices=TaskReason)
@@ -60,7 +61,7 @@ class Task(TenantModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["business", "customer", "reason"],
-                condition=Q(done_at__isnull=True),
+                condition=Q(done_at__isnull=True) & ~Q(reason=TaskReason.FOLLOW_UP.value),
                 name="one_open_task_per_reason",
             )
         ]

@@ -17,6 +17,7 @@ from leads.admin.filters import OfferState, Owner
 from leads.admin.numbered import Numbered, ReasonedForm, SomebodyForm, as_numbered, lead_name
 from leads.enums import DealStage
 from leads.models import Deal, DealOffer, StageChange
+from leads.refusals import moving_deal
 from leads.services import sales
 
 _BY_HAND: Final = [(stage.value, str(stage.label)) for stage in DealStage if stage != DealStage.NEW]
@@ -94,7 +95,8 @@ class DealAdmin(Numbered, ReadOnlyAdmin):
         to, why = form.cleaned_data["stage"], form.cleaned_data["why"]
 
         def act(deal: Deal) -> bool:
-            moved = sales.move_deal(deal=deal, to=to, by=person(signed_in(request)), now=timezone.now(), why=why)
+            with moving_deal(deal, to=to):
+                moved = sales.move_deal(deal=deal, to=to, by=person(signed_in(request)), now=timezone.now(), why=why)
             self.trace(request, deal, action="deal moved", changes={"stage": [deal.stage, moved.stage]}, reason=why)
             return True
 

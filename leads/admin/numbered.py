@@ -15,9 +15,9 @@ from django.http import HttpRequest, HttpResponse
 from crm.admin.base import StaffAdmin
 from crm.models import Business, User
 from crm.services import Refused
-from leads.lifecycle import NotAllowed
 from leads.models import Lead
-from leads.services import assigning, pipeline
+from leads.queries.pipeline import people
+from leads.services import pipeline
 from leads.services.sales import CannotTransfer
 
 NOBODY: Final = "nobody"
@@ -60,8 +60,7 @@ class SomebodyForm(forms.Form):
 
     def __init__(self, business: Business, *args: Any, or_nobody: bool = False) -> None:
         super().__init__(*args)
-        members = assigning.team(business).select_related("user").order_by("user__name")
-        self.people = {str(member.user_id): member.user for member in members}
+        self.people = {str(user.pk): user for user in people(business)}
         choices = [(key, f"{user.get_full_name()} ({user.email})") for key, user in self.people.items()]
         nobody = [(NOBODY, "Nobody: it is everybody's")] if or_nobody else []
         self.fields["who"].choices = [("", "Choose somebody"), *choices, *nobody]  # type: ignore[attr-defined]
@@ -73,7 +72,7 @@ class SomebodyForm(forms.Form):
 
 
 class Numbered(StaffAdmin):
-    refusals: ClassVar[tuple[type[Exception], ...]] = (Refused, NotAllowed, CannotTransfer)
+    refusals: ClassVar[tuple[type[Exception], ...]] = (Refused, CannotTransfer)
 
     def named(self, row: Any) -> str:
         raise NotImplementedError

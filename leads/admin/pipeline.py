@@ -23,8 +23,9 @@ from leads.admin.filters import Line, Merged, Score, Waiting
 from leads.admin.numbered import Numbered, ReasonedForm, SomebodyForm, as_numbered, lead_name
 from leads.enums import Stage
 from leads.models import Assessment, Deal, Lead, LeadActivity, StageChange
+from leads.queries.pipeline import line_of, ways_of
 from leads.queries.today import with_clock
-from leads.resources import line_of, ways_of
+from leads.refusals import moving_lead
 from leads.services import assessing, pipeline, sales
 
 EDITABLE: Final = ("business_domain", "asked_for", "notes")
@@ -195,7 +196,8 @@ class LeadAdmin(LeadFiles, Numbered):
         to, why = form.cleaned_data["stage"], form.cleaned_data["why"]
 
         def act(lead: Lead) -> bool:
-            moved = pipeline.move(lead=lead, to=to, by=person(signed_in(request)), now=timezone.now(), why=why)
+            with moving_lead(lead, to=to):
+                moved = pipeline.move(lead=lead, to=to, by=person(signed_in(request)), now=timezone.now(), why=why)
             self.trace(request, lead, action="lead moved", changes={"stage": [lead.stage, moved.stage]}, reason=why)
             return True
 
@@ -253,7 +255,8 @@ class LeadAdmin(LeadFiles, Numbered):
             )  # fmt: skip
 
         def act(lead: Lead) -> bool:
-            deal = sales.transfer(lead=lead, by=person(signed_in(request)), now=timezone.now())
+            with moving_lead(lead, to=Stage.TRANSFERRED):
+                deal = sales.transfer(lead=lead, by=person(signed_in(request)), now=timezone.now())
             self.trace(
                 request, lead, action="lead transferred",
                 changes={"stage": [lead.stage, Stage.TRANSFERRED], "deal": ["", str(deal.number)]},

@@ -14,7 +14,6 @@ from crm.models import Business, User
 from leads import lifecycle
 from leads.enums import DealStage, OfferStatus
 from leads.models import Deal, DealOffer, StageChange
-from leads.services import assigning
 
 SHOWN: Final = 20  # cards of a column; the number above it is the whole, and the column's own page has the rest
 
@@ -73,6 +72,11 @@ def offers_to(business: Business, user: User, *, now: datetime) -> list[DealOffe
     return list(rows.select_related("deal__lead__customer", "deal__lead__service").order_by("until", "id"))
 
 
+def seconds_left(offer: DealOffer, *, now: datetime) -> int:
+    """Until somebody else is asked; 0 when that time has come."""
+    return max(0, int((offer.until - now).total_seconds()))
+
+
 def asked(deal: Deal) -> list[DealOffer]:
     """Who was asked to take a deal and what they said, the first one first."""
     rows = DealOffer.objects.for_business(deal.business).filter(deal=deal).select_related("salesperson__user")
@@ -82,9 +86,3 @@ def asked(deal: Deal) -> list[DealOffer]:
 def moves(deal: Deal) -> list[StageChange]:
     """Every move of the lead and of its deal, newest first."""
     return list(StageChange.objects.for_business(deal.business).filter(lead=deal.lead_id).order_by("-at", "-id")[:50])
-
-
-def team(business: Business) -> QuerySet[User]:
-    """Whoever may work on leads and deals here, by name."""
-    members = assigning.team(business).values("user")
-    return User.objects.filter(pk__in=members).order_by("name", "email")

@@ -6,19 +6,24 @@ A phone number is one customer's, so the same number is the same customer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
-from django.db.models import Case, CharField, Count, F, Q, QuerySet, Value, When, Window
-from django.db.models.functions import Cast, Concat, Lower, RowNumber
+from django.core.exceptions import BadRequest
 
-from crm import paging
-from crm.models import Business
+from crm import rows
+from crm.models import Business, Customer
 from leads import lifecycle
+from leads.enums import Stage
 from leads.models import Lead, LeadMerge
 
 PAGE: Final = 10  # groups
 SHOWN: Final = 6  # leads of one group; when some are merged, the rest move up
 RECENT: Final = 10  # merges that can be undone
+LOOKED_AT: Final = 20_000  # of the newest open leads; older ones are found on the page of a lead
+PEOPLE: Final = 20  # with one e-mail address
+OTHERS: Final = 20  # leads of theirs
 
 
 @dataclass(frozen=True)
@@ -33,48 +38,83 @@ class Group:
 
 @dataclass(frozen=True)
 class Groups:
+    """`is_all`: every open lead was looked at, not only the newest."""
+
     shown: list[Group]
     count: int
     after: str
+    is_all: bool
 
 
 def others_of(lead: Lead) -> list[Lead]:
-    """Other leads somebody still works on that are probably this one, newest first. One query; none without a contact."""
+    """Other leads that are probably this one and not ended, with sales or before, the newest first. Two queries at most; none
+    without a contact."""
     if lead.customer is None:
         return []
-    same = Q(customer=lead.customer_id)
+    people = {lead.customer.pk}
     if lead.customer.email:
-        same |= Q(customer__email__iexact=lead.customer.email)
-    found = Lead.objects.for_business(lead.business).filter(same).open().standing().exclude(pk=lead.pk)
-    return list(found.select_related("customer").order_by("-created_at", "-id"))
+        # Not empty: so says the index too, and is used only where the question says it as well.
+        same = Customer.objects.for_business(lead.business).filter(email__iexact=lead.customer.email).exclude(email="")
+        people.update(same.order_by().values_list("pk", flat=True)[:PEOPLE])
+    theirs = Lead.objects.for_business(lead.business).filter(customer__in=people, outcome="")
+    found = theirs.exclude(stage=Stage.LOST).standing().exclude(pk=lead.pk)
+    return list(found.select_related("customer").order_by("-created_at", "-id")[:OTHERS])
+
+
+# A group's newest lead has place 1, and gives the group its place on the page. Who they are: the customer or, where there is
+# one, the e-mail address. People of one customer have one address, so one key is enough.
+_GROUPS: Final = """
+    WITH newest AS (
+        SELECT l.id, l.created_at,
+            CASE WHEN c.email = '' THEN c.id::text ELSE 'e-mail:' || lower(c.email) END AS who
+        FROM leads_lead l JOIN crm_customer c ON c.id = l.customer_id
+        WHERE l.business_id = %(business)s AND l.stage = ANY(%(open)s) AND l.outcome = '' AND l.merged_into_id IS NULL
+        ORDER BY l.created_at DESC, l.id DESC LIMIT %(looked_at)s
+    ), placed AS (
+        SELECT id, created_at, who, count(*) OVER (PARTITION BY who) AS size,
+            row_number() OVER (PARTITION BY who ORDER BY created_at DESC, id DESC) AS place
+        FROM newest
+    ), first AS (
+        SELECT * FROM placed WHERE place = 1 AND size > 1
+    ), page AS (
+        SELECT * FROM first
+        WHERE %(at)s::timestamptz IS NULL OR (created_at, id) < (%(at)s::timestamptz, %(id)s::uuid)
+        ORDER BY created_at DESC, id DESC LIMIT %(page)s
+    )
+    SELECT groups, leads, page.created_at, page.id, page.size,
+        ARRAY(SELECT id FROM placed WHERE placed.who = page.who AND place <= %(shown)s ORDER BY place)
+    FROM (SELECT (SELECT count(*) FROM first) AS groups, (SELECT count(*) FROM newest) AS leads) AS all_of_them
+    LEFT JOIN page ON TRUE
+    ORDER BY page.created_at DESC, page.id DESC
+"""
 
 
 def groups(business: Business, *, after: str = "") -> Groups:
-    """Those with the newest lead first. Three queries. Raises BadRequest for an `after` none of our pages wrote."""
-    placed = _placed(business)
-    newest = Lead.objects.for_business(business).filter(pk__in=placed.filter(place=1, size__gt=1).values("pk"))
-    page = paging.stretch(newest.annotate(who=_who()), by="-created_at", after=after, size=PAGE)
-    keys = [row.who for row in page.rows]
-    by_key: dict[str, list[Any]] = {key: [] for key in keys}
-    of_these = placed.filter(who__in=keys) if keys else placed.none()
-    for lead in of_these.filter(place__lte=SHOWN).select_related("customer", "service", "assigned_to"):
-        by_key[lead.who].append(lead)
+    """Those with the newest lead first, among the newest `LOOKED_AT` open leads. Two queries. Raises BadRequest for an
+    `after` none of our pages wrote."""
+    at, pk = _place(after)
+    asked = {
+        "business": business.pk, "open": list(lifecycle.OPEN), "looked_at": LOOKED_AT, "at": at, "id": pk,
+        "page": PAGE + 1, "shown": SHOWN,
+    }  # fmt: skip
+    found = rows.execute(_GROUPS, asked).fetchall()
+    count, looked_at, *_ = found[0]  # there is one row even when nothing is found
+    shown = [row[2:] for row in found[:PAGE] if row[3] is not None]
+    wanted = [pk for *_, ids in shown for pk in ids]
+    theirs = Lead.objects.for_business(business).filter(pk__in=wanted)
+    leads = {lead.pk: lead for lead in theirs.select_related("customer", "service", "assigned_to")}
     return Groups(
-        shown=[_group(sorted(leads, key=lambda row: row.place)) for leads in by_key.values()],
-        count=newest.count(),
-        after=page.after,
+        shown=[_group([leads[pk] for pk in ids], count=size) for _, _, size, ids in shown],
+        count=count,
+        after=f"{shown[-1][0].isoformat()}~{shown[-1][1]}" if len(found) > PAGE else "",
+        is_all=looked_at < LOOKED_AT,
     )
 
 
 def recent_merges(business: Business) -> list[LeadMerge]:
     """The newest that can be undone."""
-    rows = LeadMerge.objects.for_business(business).filter(undone_at__isnull=True)
-    return list(rows.select_related("kept__customer", "dropped__customer", "merged_by")[:RECENT])
-
-
-def better_to_keep(one: Lead, other: Lead) -> Lead:
-    """The one that has come further, has more to it, or was there first."""
-    return max((one, other), key=_weight)
+    done = LeadMerge.objects.for_business(business).filter(undone_at__isnull=True)
+    return list(done.select_related("kept__customer", "dropped__customer", "merged_by")[:RECENT])
 
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
@@ -82,32 +122,26 @@ def better_to_keep(one: Lead, other: Lead) -> Lead:
 _STAGES: Final = tuple(lifecycle.LEAD)
 
 
-def _who() -> Case:
-    """The same for all leads that are probably one. People of one customer have one address, so one key is enough."""
-    return Case(
-        When(customer__email="", then=Cast("customer", CharField())),
-        default=Concat(Value("e-mail:"), Lower("customer__email")),
-        output_field=CharField(),
-    )
+def _place(after: str) -> tuple[datetime | None, UUID | None]:
+    if not after:
+        return None, None
+    at, _, pk = after.rpartition("~")
+    try:
+        place = datetime.fromisoformat(at), UUID(pk)
+    except ValueError as error:
+        raise BadRequest("This address holds a place in the list that does not exist.") from error
+    if place[0].tzinfo is None:
+        raise BadRequest("This address holds a place in the list that does not exist.")
+    return place
 
 
-def _placed(business: Business) -> QuerySet[Any]:
-    """Every open lead with somebody behind it: `who`, its `place` among theirs (1 is the newest) and how many there are."""
-    rows = Lead.objects.for_business(business).open().standing().filter(customer__isnull=False)
-    return rows.annotate(
-        who=_who(),
-        place=Window(RowNumber(), partition_by=_who(), order_by=[F("created_at").desc(), F("pk").desc()]),
-        size=Window(Count("pk"), partition_by=_who()),
-    )
-
-
-def _group(leads: list[Any]) -> Group:
+def _group(leads: list[Any], *, count: int) -> Group:
     first = max(leads, key=_weight)
     people = {lead.customer_id for lead in leads}
     return Group(
         first=first,
         others=[lead for lead in leads if lead.pk != first.pk],
-        count=leads[0].size,
+        count=count,
         same_email=leads[0].customer.email if len(people) > 1 else "",
     )
 

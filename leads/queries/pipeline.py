@@ -9,11 +9,12 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat
 
 from crm import rows
-from crm.enums import Audience, Author
-from crm.models import Business, Customer, Message, Task, User
+from crm.enums import Audience, Author, MessageStatus, Verb
+from crm.models import Activity, Business, Customer, Message, Task, User
 from crm.queries import LONGEST_SEARCH
 from leads import lifecycle, scoring
 from leads.enums import DealStage, Domain, IntakeStatus, LeadSource, Outcome, Stage
@@ -237,10 +238,19 @@ def shown(lead: Lead) -> Any:
     return fresh
 
 
-def team(business: Business) -> list[User]:
-    """Everybody who can work on leads here, by name."""
-    members = assigning.team(business).select_related("user").order_by("user__name", "user__email")
-    return [member.user for member in members]
+def people(business: Business) -> QuerySet[User]:
+    """Everybody who can work on leads and deals here, by name."""
+    return User.objects.filter(pk__in=assigning.team(business).values("user")).order_by("name", "email")
+
+
+def ways_of(business: Business) -> PipelineSettings:
+    """How a business works that was loaded together with its settings, without another query."""
+    return getattr(business, "pipeline_settings", None) or PipelineSettings(business=business)
+
+
+def line_of(lead: Lead) -> str:
+    """The line of a lead by the name its business gave it; empty for none."""
+    return ways_of(lead.business).domain_name(lead.business_domain)
 
 
 def views(business: Business, user: User) -> list[SavedView]:
@@ -340,15 +350,24 @@ _SPOKE: Final = {
 
 
 def story(lead: Lead, *, before: datetime | None = None) -> Story:
-    """Everything that happened to a lead, newest first: moves, what people did, texts, looks. Four queries."""
+    """Everything that happened to a lead, newest first: moves, what people did, texts, looks, and what the house found out
+    about it. Five queries."""
     want = STORY + _SAME_MOMENT
     found = [*_moves(lead, before, want), *_done(lead, before, want), *_texts(lead, before, want)]
-    found += _looks(lead, before, want)
+    found += [*_looks(lead, before, want), *_told(lead, before, want)]
     found.sort(key=lambda line: line.at, reverse=True)
     cut = STORY
     while cut < len(found) and found[cut].at == found[cut - 1].at:
         cut += 1
     return Story(found[:cut], before=found[cut - 1].at.isoformat() if cut < len(found) else "")
+
+
+def warning(lead: Lead) -> str:
+    """The newest thing Frontdesk itself found out about a lead, as that they may not be called; empty when there is none."""
+    if lead.customer_id is None:
+        return ""
+    found = Activity.objects.for_business(lead.business).filter(_is_note_about(lead), actor__isnull=True)
+    return found.order_by("-at", "-id").values_list("text", flat=True).first() or ""
 
 
 def _moves(lead: Lead, before: datetime | None, most: int) -> list[Happened]:
@@ -384,10 +403,39 @@ def _texts(lead: Lead, before: datetime | None, most: int) -> list[Happened]:
     found = Message.objects.for_business(lead.business).filter(
         customer=lead.customer_id, audience=Audience.CUSTOMER, created_at__gte=lead.created_at - _BEFORE
     )
+    return [_text(row) for row in _until(found, "created_at", before).order_by("-created_at", "-id")[:most]]
+
+
+def _text(row: Message) -> Happened:
+    """What never reached anybody says so: nobody wrote."""
+    kind, actor = _SPOKE[Author(row.author)]
+    if row.status not in (MessageStatus.FAILED, MessageStatus.REFUSED):
+        return Happened(kind=kind, text=row.body, at=row.created_at, actor=actor)
+    why = f"Not sent: {row.error}" if row.error else "Not sent"
+    return Happened(kind="refused", text=row.body, at=row.created_at, detail=why)
+
+
+def _told(lead: Lead, before: datetime | None, most: int) -> list[Happened]:
+    """From the customer's timeline: whether they may be texted, and notes about the lead that are not its own activities."""
+    if lead.customer_id is None:
+        return []
+    permission = Q(verb__in=[Verb.OPTED_OUT, Verb.OPTED_IN], at__gte=lead.created_at - _BEFORE)
+    found = Activity.objects.for_business(lead.business).filter(permission | _is_note_about(lead))
+    found = _until(found.filter(customer=lead.customer_id), "at", before)
     return [
-        Happened(kind=_SPOKE[row.author][0], text=row.body, at=row.created_at, actor=_SPOKE[row.author][1])
-        for row in _until(found, "created_at", before).order_by("-created_at", "-id")[:most]
+        Happened(kind=row.verb, text=row.text, at=row.at, actor=row.actor.get_full_name() if row.actor else "")
+        for row in found.select_related("actor").order_by("-at", "-id")[:most]
     ]
+
+
+def _is_note_about(lead: Lead) -> Q:
+    """On the timeline of the lead's customer, also about what was merged into it. Not those that the lead's own activities
+    leave there, at the moment they are written down; a merge takes the activities along."""
+    parts = Lead.objects.for_business(lead.business).filter(Q(pk=lead.pk) | Q(merged_into=lead.pk))
+    abouts = parts.values(about=Concat(Value("lead:"), Cast("pk", CharField())))
+    activities = LeadActivity.objects.for_business(lead.business).filter(lead__in=[lead.pk, lead.merged_into_id])
+    own = Exists(activities.filter(created_at=OuterRef("at")))
+    return Q(customer=lead.customer_id, verb=Verb.NOTE, about__in=abouts) & ~Q(own)
 
 
 def _looks(lead: Lead, before: datetime | None, most: int) -> list[Happened]:

@@ -21,7 +21,8 @@ from leads.queries import deals
 SHOWN: Final = 8  # of each kind on Today; the number beside it is always the whole
 NEXT: Final = 5  # jobs on Today; the calendar has the rest
 LATELY: Final = timedelta(days=2)  # how long a lost text stays on Today
-_RUNS: Final = Q(stage=Stage.NEW, outcome="") & ~Q(source__in=UNSOLICITED)  # the clock of such a lead
+# The clock of such a lead; one without a contact cannot be answered.
+_RUNS: Final = Q(stage=Stage.NEW, outcome="", customer__isnull=False) & ~Q(source__in=UNSOLICITED)
 
 
 def untouched(business: Business) -> QuerySet[Lead]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -75,26 +76,31 @@ def read_and_assess(*, business: Business, lead_id: UUID, now: datetime) -> Asse
         cache.delete(claim)
 
 
-def score_due(*, now: datetime, limit: int = BATCH) -> list[tuple[Business, UUID]]:
-    """Score leads whose time has come: new ones, those where something was said, those that fell silent. Returns those
-    whose conversation the model should read.
+def score_due(*, now: datetime) -> list[tuple[Business, UUID]]:
+    """Score leads whose time has come: new ones, those where something was said, those that fell silent; batch after batch,
+    for some seconds. Returns those whose conversation the model should read.
 
     Each is claimed by its row's lock; another worker takes others.
     """
-    to_read = []
-    with every_business():
-        due = Lead.objects.standing().filter(rescore_at__lte=now).order_by("rescore_at").values_list("pk", flat=True)
-        waiting = list(due[:limit])
-    for pk in waiting:
-        try:
-            lead = _score_if_due(pk, now=now)
-        except Exception:  # one lead must not hold up the others, nor stand first in line for ever
-            log.exception("scoring_broke_down", lead_id=str(pk))
-            with every_business():
-                Lead.objects.filter(pk=pk).update(rescore_at=now + _AFTER_TROUBLE)
-            continue
-        if lead is not None:
-            to_read.append((lead.business, lead.pk))
+    to_read, until = [], time.monotonic() + _LONGEST_RUN
+    more = True
+    while more and time.monotonic() < until:
+        with every_business():
+            due = Lead.objects.standing().filter(rescore_at__lte=now).order_by("rescore_at")
+            waiting = list(due.values_list("pk", flat=True)[:BATCH])
+        scored = 0
+        for pk in waiting:
+            try:
+                lead, is_worth_reading = _score_if_due(pk, now=now)
+            except Exception:  # one lead must not hold up the others, nor stand first in line for ever
+                log.exception("scoring_broke_down", lead_id=str(pk))
+                with every_business():
+                    Lead.objects.filter(pk=pk).update(rescore_at=now + _AFTER_TROUBLE)
+                continue
+            scored += lead is not None
+            if lead is not None and is_worth_reading:
+                to_read.append((lead.business, lead.pk))
+        more = len(waiting) == BATCH and scored > 0  # none: other workers have them all
     return to_read
 
 
@@ -117,23 +123,16 @@ def count_activity(*, now: datetime) -> int:
         lately = Q(merged_at__gt=since) | Q(undone_at__gt=since)  # their texts moved
         customers += itertools.chain(*CustomerMerge.objects.filter(lately).values_list("kept", "dropped"))
         leads = Lead.objects.open().standing().values_list("pk", flat=True)
-        pks = {*leads.filter(customer__in=customers), *leads.filter(stage=Stage.NEW, first_touch_at__isnull=False)}
+        answered = leads.filter(stage=Stage.NEW, first_touch_at__isnull=False).order_by("first_touch_at")[:BATCH]
+        pks = {*leads.filter(customer__in=customers), *answered}
     with connection.cursor() as cursor:
         cursor.execute(_NEWS, {"leads": list(pks), "before": talk.SAME_MOMENT.total_seconds()})
         pks = {row[0] for row in cursor.fetchall()}
     for pk in sorted(pks):
-        with every_business(), transaction.atomic():
-            found = Lead.objects.open().standing().filter(pk=pk).select_related("business")
-            lead = found.select_for_update(of=("self",), no_key=True).first()
-            if lead is None:  # closed or merged in this moment
-                continue
-            counted = recount(lead, now=now)
-            if lead.stage == Stage.NEW and lead.first_touch_at is not None:
-                pipeline.change_stage(
-                    lead, to=Stage.CONTACTED, by=FRONTDESK, now=now, why="The first answer went out"
-                )  # fmt: skip
-                counted = True
-            changed += counted
+        try:
+            changed += _bring_up_to_date(pk, now=now)
+        except Exception:  # one lead must not hold up the others
+            log.exception("counting_broke_down", lead_id=str(pk))
     Heartbeat.objects.update_or_create(name=COUNTED, defaults={"at": now})
     return changed
 
@@ -158,6 +157,8 @@ def recount(lead: Lead, *, now: datetime) -> bool:
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
 
+_LONGEST_RUN: Final = 4.0  # seconds; the next run is a second later
+_SHARE: Final = 0.5  # of the day's budget for the model; the rest is for those who wait for an answer
 _TICK: Final = timedelta(microseconds=1)
 _AFTER_TROUBLE: Final = timedelta(minutes=10)
 _SLOWEST: Final = timedelta(minutes=1)  # a text is seen this much later than it was written, at most
@@ -185,18 +186,36 @@ _NEWS: Final = f"""
 _NO_READING: Final = reading.Reading(move=Decimal(0), evidence=(), summary="")
 
 
-def _score_if_due(pk: UUID, *, now: datetime) -> Lead | None:
-    """Score one lead, unless somebody else is at it; answers with the lead when its conversation should be read."""
+def _bring_up_to_date(pk: UUID, *, now: datetime) -> bool:
+    with every_business(), transaction.atomic():
+        found = Lead.objects.open().standing().filter(pk=pk).select_related("business")
+        lead = found.select_for_update(of=("self",), no_key=True).first()
+        if lead is None:  # closed or merged in this moment
+            return False
+        counted = recount(lead, now=now)
+        if lead.stage == Stage.NEW and lead.first_touch_at is not None:
+            # At the moment of the answer: we may have looked later, and reports count how long a lead was new.
+            answered_at = min(lead.first_touch_at, now)
+            pipeline.change_stage(
+                lead, to=Stage.CONTACTED, by=FRONTDESK, now=answered_at, why="The first answer went out"
+            )
+            counted = True
+        return counted
+
+
+def _score_if_due(pk: UUID, *, now: datetime) -> tuple[Lead | None, bool]:
+    """Score one lead, unless somebody else is at it; and whether its conversation should be read. What fell silent long ago
+    is not: the day's budget is the receptionist's as well."""
     with every_business(), transaction.atomic():
         found = Lead.objects.standing().filter(pk=pk, rescore_at__lte=now).select_related("business")
         lead: Lead | None = found.select_for_update(of=("self",), skip_locked=True, no_key=True).first()
         if lead is None:
-            return None
+            return None, False
         before = _newest(lead)
         known = before if _is_read(lead, before) else None
-        _write(lead, _kept(known), read_by=known, before=before, now=now)
-        wants = known is None and _has_words(lead) and lead.stage in lifecycle.OPEN and not lead.outcome
-        return lead if wants else None
+        made = _write(lead, _kept(known), read_by=known, before=before, now=now)
+        is_alive = lead.stage in lifecycle.OPEN and not lead.outcome and not made.silence and lead.business.is_active
+        return lead, known is None and _has_words(lead) and is_alive
 
 
 def _has_words(lead: Lead) -> bool:
@@ -205,7 +224,7 @@ def _has_words(lead: Lead) -> bool:
 
 def _read(business: Business, lead_id: UUID, *, now: datetime) -> Assessment | None:
     lead = Lead.objects.for_business(business).select_related("customer", "service").filter(pk=lead_id).first()
-    if lead is None or not llm.is_available(business=business, now=now):
+    if lead is None or not business.is_active or not llm.is_available(business=business, now=now, share=_SHARE):
         return None
     lead.business = business
     before = _newest(lead)
@@ -231,7 +250,7 @@ def _read(business: Business, lead_id: UUID, *, now: datetime) -> Assessment | N
         if newest != before and newest is not None and newest.read_until and newest.read_until >= read_until:
             return None  # somebody who was quicker has read as far, or further
         made = _write(lead, found, read_by=read_by, before=newest, now=now)
-        if not _is_read(lead, made):  # it went on while the model read
+        if not _is_read(lead, made) and lead.merged_into_id is None:  # it went on while the model read
             lead.rescore_at = pipeline.soon(lead, now=now)
             rows.update(lead, "rescore_at")
     return made

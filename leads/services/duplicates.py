@@ -87,6 +87,8 @@ def undo_lead_merge(*, merge: LeadMerge, user: User, now: datetime) -> None:
             model.objects.filter(pk__in=merge.moved.get(model._meta.label, [])).update(lead=dropped)
         Task.objects.filter(pk__in=merge.moved.get(Task._meta.label, [])).update(about=f"lead:{dropped.pk}")
         taken_back = [name for name, value in merge.filled.items() if str(getattr(kept, name)) == value]
+        if kept.stage == Stage.TRANSFERRED and "business_domain" in taken_back:
+            taken_back.remove("business_domain")  # it went to sales with this line, and not without one
         for name in taken_back:
             setattr(kept, name, _nothing(kept, name))
         dropped.merged_into = None

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from booking import catalogue
 from booking import queries as calendar
@@ -329,7 +330,10 @@ def start_reschedule(*, appointment: Appointment, now: datetime, wanted: Wanted 
     """They want another time for a job they have. It stays theirs until they accept one of the slots offered now."""
     with transaction.atomic():
         booking.ask_to_reschedule(appointment=appointment, now=now)
-        lead = Lead.objects.for_business(appointment.business).filter(appointment=appointment).first()
+        theirs = Lead.objects.for_business(appointment.business).filter(appointment=appointment)
+        lead = theirs.order_by(F("merged_into").asc(nulls_first=True)).first()
+        while lead is not None and lead.merged_into is not None:
+            lead = lead.merged_into
         if lead is None:
             lead = Lead(
                 business=appointment.business, customer=appointment.customer, source=LeadSource.TEXT,

@@ -110,13 +110,6 @@ def newest_model(business: Business) -> OutcomeModel | None:
     return model
 
 
-def chance_of(lead: Lead, model: OutcomeModel, *, now: datetime) -> float | None:
-    """0 to 1. None: the model is not worth listening to, or the lead is too young, or it is decided. One query."""
-    if not (_speaks(model) and _is_asked_about(lead, now=now)):
-        return None
-    return learning.chance(model.parameters, facts_of(lead.business, [lead.pk])[lead.pk])
-
-
 def look_at(lead: Lead, *, now: datetime) -> Look | None:
     """What the newest model says of a lead, and why; None when it has nothing to say. One query."""
     if not _is_asked_about(lead, now=now):

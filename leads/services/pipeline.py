@@ -7,12 +7,13 @@ locked too (a contact is filled in), theirs comes first, as everywhere (`crm.ser
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models.functions import Coalesce
 
 from booking.models import Appointment, Service
 from crm import consent, rows
@@ -24,11 +25,13 @@ from crm.timeline import note
 from leads import lifecycle
 from leads.actors import By
 from leads.enums import ActivityKind, LeadSource, Outcome, Stage
-from leads.models import Lead, LeadActivity, StageChange
+from leads.models import Deal, Lead, LeadActivity, StageChange
 from leads.services import assigning
 
 LARGEST_NUMBER: Final = 2**63 - 1  # of a bigint; beyond it nothing can have that number
 SETTLES: Final = timedelta(seconds=30)  # what happens to a lead within this time is scored in one go
+# Tasks about a lead; what becomes of it overtakes them.
+ASK_AGAIN: Final = (TaskReason.FOLLOW_UP, TaskReason.DEAL_WAITS)
 
 
 class LeadNotFound(Exception):
@@ -45,6 +48,12 @@ class Contact:
 
     def __bool__(self) -> bool:
         return bool(self.name or self.phone or self.email)
+
+    def may_be(self, customer: Customer) -> bool:
+        """Whether the name says the same as the file. Another name with a known number may be a wrong number: what is on
+        file about somebody is not mixed with it."""
+        given, known = (" ".join(name.split()).casefold() for name in (self.name, customer.name))
+        return not given or not known or given == known
 
 
 def find_lead(*, business: Business, number: int) -> Lead:
@@ -87,6 +96,9 @@ def add_lead(
     # Without a contact it is one row, which needs no transaction around it.
     with transaction.atomic(savepoint=False) if contact else contextlib.nullcontext():
         customer = _remember(business, contact) if contact else None
+        if contact and customer is not None and not contact.may_be(customer):
+            came_as = ", ".join(part for part in (contact.name, contact.email) if part)
+            notes = f"Came in as {came_as}, with the number of {customer}.\n{notes}".strip()
         lead = Lead(
             business=business, customer=customer, source=source, business_domain=domain, service=service,
             asked_for=asked_for[:200], notes=notes[:10_000], event_id=event_id[:255], created_at=now, rescore_at=now,
@@ -144,14 +156,23 @@ def change_stage(lead: Lead, *, to: str, by: By, now: datetime, why: str = "") -
             why=why[:300],
         )
     )
+    if to == Stage.LOST:
+        close_tasks(lead, ASK_AGAIN, now=now)
     reason = f": {why}" if why else ""
     tell(lead, Verb.STAGE, f"Lead moved from {Stage(old).label} to {Stage(to).label}{reason}.", by=by, now=now)
 
 
 def win_with_visit(*, appointment: Appointment, now: datetime, **_signal: Any) -> None:
-    """The job a lead asked for is done: it is won, without sales having had a hand in it."""
-    theirs = Lead.objects.for_business(appointment.business).filter(appointment=appointment, outcome="")
-    theirs.open().update(outcome=Outcome.WON, closed_at=now, rescore_at=None)
+    """The job a lead asked for is done: it is won, without sales having had a hand in it. One that was merged stands for the
+    lead it was merged into."""
+    leads = Lead.objects.for_business(appointment.business)
+    theirs = leads.filter(appointment=appointment).values_list(Coalesce("merged_into", "pk"), flat=True)
+    won = leads.filter(pk__in=list(theirs)).open().standing().select_for_update(of=("self",), no_key=True)
+    for lead in won.order_by("pk"):
+        lead.business = appointment.business
+        lead.outcome, lead.closed_at, lead.rescore_at = Outcome.WON, now, None
+        rows.update(lead, "outcome", "closed_at", "rescore_at")
+        close_tasks(lead, ASK_AGAIN, now=now)
 
 
 def add_activity(
@@ -228,7 +249,7 @@ def assign(*, lead: Lead, to: User | None, by: By, now: datetime) -> Lead:
         before = str(lead.assigned_to or "nobody")
         lead.assigned_to = to
         rows.update(lead, "assigned_to")
-        whose = f"Given to {to.get_full_name()}" if to else "Nobody's lead any more"
+        whose = f"Given to {to.get_full_name()}" if to else "Taken off everybody"
         tell(lead, Verb.HANDED_OVER, f"{whose}, by {by.text}.", by=by, now=now)
         audit(
             business=lead.business, actor=by.user, actor_text=by.text, action="lead assigned", now=now,
@@ -242,11 +263,29 @@ def works_here(business: Business, user: User) -> bool:
 
 
 def follow_up(*, lead: Lead, title: str, due_at: datetime, now: datetime) -> Task:
-    """To be done about this lead at a time of somebody's choice; it stands on Today from then on."""
-    return add_task(
-        business=lead.business, customer=lead.customer, reason=TaskReason.FOLLOW_UP, title=title, now=now,
-        about=f"lead:{lead.pk}", due_at=due_at,
-    )  # fmt: skip
+    """To be done about this lead at a time of somebody's choice; it stands on Today from then on. There may be several; the
+    same words for the same time, as of a button pressed twice, are one.
+
+    Raises Refused for a lead that was merged.
+    """
+    with transaction.atomic():
+        lead = _lock_standing(lead)
+        return add_task(
+            business=lead.business, customer=lead.customer, reason=TaskReason.FOLLOW_UP, title=title, now=now,
+            about=f"lead:{lead.pk}", due_at=due_at,
+        )  # fmt: skip
+
+
+def close_tasks(lead: Lead, reasons: Collection[TaskReason], *, now: datetime) -> None:
+    """Take off the list what was to be done about a lead or its deal and has been overtaken: done, but by nobody.
+
+    Comes after the change of the lead's own row, as tasks do in the order of locks.
+    """
+    abouts = [f"lead:{lead.pk}"]
+    if TaskReason.DEAL_WAITS in reasons:
+        deals = Deal.objects.for_business(lead.business).filter(lead=lead.pk)
+        abouts += [f"deal:{pk}" for pk in deals.values_list("pk", flat=True)]
+    Task.objects.for_business(lead.business).open().filter(about__in=abouts, reason__in=reasons).update(done_at=now)
 
 
 def tell(lead: Lead, verb: Verb, text: str, *, by: By, now: datetime) -> None:
@@ -284,7 +323,7 @@ def _remember(business: Business, contact: Contact) -> Customer:
         customer, _ = remember_customer(
             business=business, phone=contact.phone.e164, name=contact.name, raw=contact.phone.raw
         )
-        if contact.email and not customer.email:
+        if contact.email and not customer.email and contact.may_be(customer):
             customer.email = contact.email
             rows.update(customer, "email")
         return customer

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 
-from crm import messaging, rows
-from crm.enums import TaskReason, Verb
-from crm.models import Business, Task, User
+from crm import limits, messaging, rows
+from crm.enums import Audience, BusinessStatus, MessageStatus, Meter, TaskReason, Verb
+from crm.models import Business, Message, User
+from crm.phones import pretty
 from crm.scoping import every_business
 from crm.services import Refused, add_task, audit
-from leads import lifecycle, scoring
+from crm.wording import say_clock
+from leads import hours, lifecycle, scoring
 from leads.actors import FRONTDESK, By, person
 from leads.enums import DealStage, OfferStatus, Outcome, Stage
 from leads.models import Assessment, Deal, DealOffer, Lead, Salesperson, StageChange
@@ -69,7 +71,7 @@ def transfer(*, lead: Lead, by: By, now: datetime, value: Decimal | None = None)
         )  # fmt: skip
         rows.insert(deal)
         pipeline.change_stage(lead, to=Stage.TRANSFERRED, by=by, now=now, why=f"Score {lead.score}")
-        _close_tasks(lead, now=now)
+        pipeline.close_tasks(lead, pipeline.ASK_AGAIN, now=now)
         offer_next(deal, now=now)
     return deal
 
@@ -92,30 +94,28 @@ def offer_next(deal: Deal, *, now: datetime) -> DealOffer | None:
     """Hold a deal out to the salesperson whose turn it is; whoever was asked before about this deal is not asked again.
 
     None: nobody is left. Then it waits on the deals board for whoever takes it, and somebody is told.
+
+    At night it stands on Today, and their time and the text about it begin in the morning (see `leads.hours`).
     """
     business = deal.business
     with transaction.atomic():
-        rows.execute("SELECT 1 FROM crm_business WHERE id = %s FOR NO KEY UPDATE", [business.pk])  # one turn at a time
+        _in_turn(business)
         asked = DealOffer.objects.for_business(business).filter(deal=deal).values("salesperson")
         next_one = assigning.in_turn(business).exclude(pk__in=asked).select_related("user").first()
         if next_one is None:
             _nobody_left(deal, now=now)
             return None
         minutes = assigning.settings_of(business).accept_minutes
-        offer = DealOffer(
-            business=business, deal=deal, salesperson=next_one, offered_at=now, until=now + timedelta(minutes=minutes)
-        )
+        until = hours.waited(timedelta(minutes=minutes), since=now, zone=business.zone)
+        offer = DealOffer(business=business, deal=deal, salesperson=next_one, offered_at=now, until=until)
         rows.insert(offer)
         Salesperson.objects.for_business(business).filter(pk=next_one.pk).update(last_offer_at=now)
         lead = deal.lead
-        pipeline.tell(lead, Verb.SALES, f"Offered to {next_one}, {minutes} minutes to accept.", by=FRONTDESK, now=now)
+        at_once = until == now + timedelta(minutes=minutes)
+        limit = f"{minutes} minutes to accept" if at_once else f"until {_by_the_clock(until, business)}"
+        pipeline.tell(lead, Verb.SALES, f"Offered to {next_one}, {limit}.", by=FRONTDESK, now=now)
         if next_one.phone:
-            page = reverse("leads:deal", args=[business.slug, deal.number])
-            where = f"Accept within {minutes} min" + (f": {settings.PUBLIC_URL}{page}" if settings.PUBLIC_URL else ".")
-            messaging.alert_owner(
-                business=business, now=now, to=next_one.phone, about=f"deal:{deal.pk}",
-                body=f"New deal for you: {pipeline.who(lead)}, score {lead.score}. {where}",
-            )  # fmt: skip
+            _text_offer(offer, f"within {minutes} min" if at_once else f"by {_by_the_clock(until, business)}", now=now)
     return offer
 
 
@@ -137,18 +137,24 @@ def accept(*, deal: Deal, user: User, now: datetime) -> Deal:
         offer = _open_offer(deal)
         if offer is not None and offer.salesperson.user_id != user.pk and offer.until > now:
             raise Refused(f"This deal is held out to {offer.salesperson} for the moment. Wait for their answer.")
-        if offer is not None:
-            mine = offer.salesperson.user_id == user.pk
-            _answer(offer, OfferStatus.ACCEPTED if mine else OfferStatus.LAPSED, now=now)
-        give(deal, to=user, by=person(user), now=now)
+        _take(deal, user, offer=offer, now=now)
     return deal
+
+
+def _take(deal: Deal, user: User, *, offer: DealOffer | None, now: datetime) -> None:
+    """Make somebody the owner of a locked deal that has none."""
+    if offer is not None:
+        mine = offer.salesperson.user_id == user.pk
+        otherwise = OfferStatus.LAPSED if offer.until <= now else OfferStatus.WITHDRAWN
+        _answer(offer, OfferStatus.ACCEPTED if mine else otherwise, now=now)
+    give(deal, to=user, by=person(user), now=now)
 
 
 def give(deal: Deal, *, to: User, by: By, now: datetime) -> None:
     """Make somebody the owner of a locked deal."""
     deal.owner, deal.accepted_at = to, now
     rows.update(deal, "owner", "accepted_at")
-    _close_tasks(deal.lead, now=now)
+    pipeline.close_tasks(deal.lead, pipeline.ASK_AGAIN, now=now)
     words = (
         f"{to.get_full_name()} took the deal." if by.user == to else f"Deal given to {to.get_full_name()} by {by.text}."
     )
@@ -193,11 +199,17 @@ def decline(*, deal: Deal, user: User, now: datetime, why: str = "") -> Deal:
 
 
 def pass_on(*, now: datetime) -> int:
-    """Offers nobody answered in time go to the next salesperson; returns how many. Run by the timetable."""
+    """Offers nobody answered in time go to the next salesperson; returns how many. Run by the timetable.
+
+    Where it is night nothing lapses until the morning, and a suspended business's deals stay where they are until it is
+    back.
+    """
     with every_business():
-        late = list(
-            DealOffer.objects.filter(status=OfferStatus.OPEN, until__lte=now).values_list("deal", flat=True)[:200]
-        )
+        over = DealOffer.objects.filter(status=OfferStatus.OPEN, until__lte=now)
+        ids = over.order_by().values_list("business", flat=True).distinct()
+        businesses = Business.objects.filter(pk__in=set(ids), status=BusinessStatus.ACTIVE)
+        awake = [business.pk for business in businesses if hours.is_awake(now, business.zone)]
+        late = list(over.filter(business__in=awake).order_by("until", "id").values_list("deal", flat=True)[:200])
     passed = 0
     for pk in late:
         with every_business(), transaction.atomic():
@@ -219,10 +231,13 @@ def pass_on(*, now: datetime) -> int:
 
 
 def move_deal(*, deal: Deal, to: str, by: By, now: datetime, why: str = "") -> Deal:
-    """To its next stage, or lost. Paid and lost end it, and the lead learns how. Raises lifecycle.NotAllowed."""
+    """To its next stage, or lost. Paid and lost end it, and the lead learns how. Whoever of the team moves a deal that nobody
+    has, has it from then on, also when it was held out to somebody else. Raises lifecycle.NotAllowed."""
     with transaction.atomic():
         deal = _locked(deal)
         lifecycle.check_deal(deal.stage, to)
+        if deal.owner_id is None and by.user is not None and pipeline.works_here(deal.business, by.user):
+            _take(deal, by.user, offer=_open_offer(deal), now=now)
         lead, old, since = deal.lead, deal.stage, deal.stage_since
         now = max(now, since)  # whoever had to wait comes second, whenever they looked at the clock
         deal.stage, deal.stage_since = to, now
@@ -231,7 +246,7 @@ def move_deal(*, deal: Deal, to: str, by: By, now: datetime, why: str = "") -> D
             deal.lost_because = why[:300] if to == DealStage.LOST else ""
             lead.outcome = Outcome.WON if to == DealStage.PAID else Outcome.LOST
             rows.update(lead, "outcome", "closed_at")
-            _close_tasks(lead, now=now)
+            pipeline.close_tasks(lead, pipeline.ASK_AGAIN, now=now)
             offer = _open_offer(deal)
             if offer is not None:
                 _answer(offer, OfferStatus.WITHDRAWN, now=now)
@@ -268,8 +283,6 @@ def edit_deal(*, deal: Deal, changes: Mapping[str, Decimal | date | None], by: B
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
 
-_ASK_AGAIN: Final = (TaskReason.FOLLOW_UP, TaskReason.LEAD_WAITS, TaskReason.DEAL_WAITS)
-
 
 def _locked(deal: Deal) -> Deal:
     """The deal as it is now, with its lead; both stay so until the caller commits."""
@@ -284,12 +297,60 @@ def _locked(deal: Deal) -> Deal:
 def _open_offer(deal: Deal) -> DealOffer | None:
     offers = DealOffer.objects.for_business(deal.business).filter(deal=deal, status=OfferStatus.OPEN)
     offer: DealOffer | None = offers.select_related("salesperson__user").first()
+    if offer is not None:
+        offer.business = deal.business
     return offer
+
+
+def _in_turn(business: Business) -> None:
+    """One at a time decides who is asked next. Comes before the day's budget for texts, which is locked last."""
+    rows.execute("SELECT 1 FROM crm_business WHERE id = %s FOR NO KEY UPDATE", [business.pk])
 
 
 def _answer(offer: DealOffer, status: OfferStatus, *, now: datetime, why: str = "") -> None:
     offer.status, offer.answered_at, offer.why = status, now, why[:300]
     rows.update(offer, "status", "answered_at", "why")
+    if now < hours.next_awake(offer.offered_at, offer.business.zone):
+        _take_text_back(offer, now=now)
+
+
+def _text_offer(offer: DealOffer, limit: str, *, now: datetime) -> None:
+    """Tell the salesperson by text, by day."""
+    business, deal = offer.business, offer.deal
+    page = reverse("leads:deal", args=[business.slug, deal.number])
+    where = f": {settings.PUBLIC_URL}{page}" if settings.PUBLIC_URL else "."
+    text = messaging.alert_owner(
+        business=business, now=now, to=offer.salesperson.phone, about=f"deal:{deal.pk}",
+        body=f"New deal for you: {_in_short(deal.lead)}, score {deal.lead.score}. Accept {limit}{where}",
+    )  # fmt: skip
+    morning = hours.next_awake(now, business.zone)
+    if text is not None and morning > now:
+        text.due_at = morning
+        rows.update(text, "due_at")
+
+
+def _in_short(lead: Lead) -> str:
+    """Who, at what number, and what for; a health business's texts never say that."""
+    number = pretty(lead.person.phone) if lead.customer_id and lead.person.name and lead.person.phone else ""
+    wish = "" if lead.business.private_health else lead.asked_for[:40]
+    return ", ".join(part for part in (pipeline.who(lead), number, wish) if part)
+
+
+def _take_text_back(offer: DealOffer, *, now: datetime) -> None:
+    """They have answered by night what they were to hear of in the morning."""
+    waiting = Message.objects.for_business(offer.business).filter(
+        about=f"deal:{offer.deal_id}", audience=Audience.OWNER, status=MessageStatus.QUEUED, due_at__gt=now
+    )
+    _in_turn(offer.business)
+    for text in waiting:  # one at most; claimed by update, as the delivery worker does
+        if waiting.filter(pk=text.pk).update(status=MessageStatus.REFUSED, error="Answered before it was sent."):
+            micros = messaging.sms_cost_micros(text.segments)
+            limits.give_back(business=offer.business, meter=Meter.SMS, micros=micros, now=now)
+
+
+def _by_the_clock(at: datetime, business: Business) -> str:
+    """“Thu 7:10 AM”, by the business's own."""
+    return f"{at.astimezone(business.zone):%a} {say_clock(at, business.zone)}"
 
 
 def _check_open(deal: Deal) -> None:
@@ -307,15 +368,6 @@ def _nobody_left(deal: Deal, *, now: datetime) -> None:
     pipeline.tell(
         lead, Verb.SALES, "Nobody of sales is free: the deal waits for whoever takes it.", by=FRONTDESK, now=now
     )
-
-
-def _close_tasks(lead: Lead, *, now: datetime) -> None:
-    """What was to be done before this has been overtaken."""
-    abouts = [
-        f"lead:{lead.pk}",
-        *(f"deal:{pk}" for pk in Deal.objects.filter(lead=lead.pk).values_list("pk", flat=True)),
-    ]
-    Task.objects.for_business(lead.business).open().filter(about__in=abouts, reason__in=_ASK_AGAIN).update(done_at=now)
 
 
 def _said(value: Any) -> Any:

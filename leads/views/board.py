@@ -29,7 +29,7 @@ _ASKED: Final = ("line", "person")  # what the board can be narrowed by
 @business_page("leads")
 def board(request: PageRequest) -> HttpResponse:
     filters = board_filters(request.GET)
-    ways, team = settings_of(request.business), queries.team(request.business)
+    ways, team = settings_of(request.business), list(queries.people(request.business))
     columns = queries.board(request.business, filters=filters, user=request.user)
     here, listed = (reverse(name, args=[request.business.slug]) for name in ("leads:board", "leads:leads"))
     context = {

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.timesince import timeuntil
@@ -21,16 +19,18 @@ from crm import paging, phones
 from crm import queries as ground
 from crm.access import PageRequest, business_page
 from crm.services import Refused
-from crm.wording import say_clock, say_when
+from crm.wording import say_clock, say_money, say_when
 from leads import lifecycle, scoring
 from leads.actors import person
 from leads.enums import DealStage, OfferStatus, Stage
 from leads.forms_sales import DealForm, GiveForm, MoveForm, PassForm
 from leads.models import Deal, DealOffer, Lead, StageChange
 from leads.queries import deals as queries
-from leads.queries import talk
+from leads.queries import pipeline, talk
+from leads.refusals import moving_deal
 from leads.services import sales
 from leads.services.pipeline import who
+from leads.views.found import deal_or_404
 
 PAGE: Final = 30  # deals of one stage
 LAST_LINES: Final = 8  # of the conversation
@@ -73,14 +73,14 @@ def deals(request: PageRequest) -> HttpResponse:
 @require_safe
 @business_page("leads")
 def deal(request: PageRequest, number: int) -> HttpResponse:
-    return _deal_page(request, _deal(request, number))
+    return _deal_page(request, deal_or_404(request, number))
 
 
 @require_http_methods(["GET", "POST"])
 @business_page("leads", write=True)
 def move(request: PageRequest, number: int) -> HttpResponse:
     """To its next stage, or lost. Whatever ends the deal asks first, and asks why when it is lost."""
-    found = _deal(request, number)
+    found = deal_or_404(request, number)
     form = MoveForm(request.POST if request.method == "POST" else request.GET or None)
     if "to" not in form.data or form["to"].value() not in DealStage.values:
         raise BadRequest("This address names no stage.")
@@ -97,8 +97,9 @@ def move(request: PageRequest, number: int) -> HttpResponse:
         messages.info(request, f"{who(found.lead)} is there already: {DealStage(to).label.lower()}.")
         return _back(request, found, form.cleaned_data["back"])
     try:
-        sales.move_deal(deal=found, to=to, by=person(request.user), now=request.now, why=form.cleaned_data["why"])
-    except lifecycle.NotAllowed as reason:
+        with moving_deal(found, to=to):
+            sales.move_deal(deal=found, to=to, by=person(request.user), now=request.now, why=form.cleaned_data["why"])
+    except Refused as reason:
         messages.error(request, str(reason))
     else:
         messages.success(request, _moved(found, DealStage(to)))
@@ -120,11 +121,13 @@ def accept(request: PageRequest, number: int) -> HttpResponse:
 def decline(request: PageRequest, number: int) -> HttpResponse:
     form = PassForm(request.POST)
     if not form.is_valid():
-        return _deal_page(request, _deal(request, number), passing=form, status=422)
+        return _deal_page(request, deal_or_404(request, number), passing=form, status=422)
 
     def leave(found: Deal) -> str:
         sales.decline(deal=found, user=request.user, now=request.now, why=form.cleaned_data["why"])
-        return f"You passed on {who(found.lead)}. The next of the team is asked."
+        is_asked = any(offer.status == OfferStatus.OPEN for offer in queries.asked(found))
+        then = "The next of the team is asked." if is_asked else "Nobody else is free: it waits for whoever takes it."
+        return f"You passed on {who(found.lead)}. {then}"
 
     return _act(request, number, leave, back=form.cleaned_data["back"])
 
@@ -135,7 +138,7 @@ def give(request: PageRequest, number: int) -> HttpResponse:
     """To somebody of the team, whoever had it before."""
     form = GiveForm(request.POST, business=request.business)
     if not form.is_valid():
-        return _deal_page(request, _deal(request, number), giving=form, status=422)
+        return _deal_page(request, deal_or_404(request, number), giving=form, status=422)
     to = form.cleaned_data["to"]
 
     def hand(found: Deal) -> str:
@@ -148,7 +151,7 @@ def give(request: PageRequest, number: int) -> HttpResponse:
 @require_POST
 @business_page("leads", write=True)
 def edit(request: PageRequest, number: int) -> HttpResponse:
-    found = _deal(request, number)
+    found = deal_or_404(request, number)
     form = DealForm(request.POST)
     if not form.is_valid():
         return _deal_page(request, found, editing=form, status=422)
@@ -158,15 +161,6 @@ def edit(request: PageRequest, number: int) -> HttpResponse:
 
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
-
-
-def say_money(value: Decimal) -> str:
-    """“$1,200”; cents only where there are any."""
-    return f"${value:,.2f}".removesuffix(".00")
-
-
-def seconds_left(until: datetime, *, now: datetime) -> int:
-    return max(0, int((until - now).total_seconds()))
 
 
 @dataclass(frozen=True)
@@ -190,18 +184,8 @@ def _hold(request: PageRequest, offer: DealOffer) -> Hold:
         is_over=offer.until <= request.now,
         until=say_clock(offer.until, request.business.zone),
         left=timeuntil(offer.until, request.now),
-        seconds=seconds_left(offer.until, now=request.now),
+        seconds=queries.seconds_left(offer, now=request.now),
     )
-
-
-def _deal(request: PageRequest, number: int) -> Deal:
-    try:
-        found = sales.find_deal(business=request.business, number=number)
-    except sales.DealNotFound as error:
-        raise Http404 from error
-    if found.lead.customer is not None:
-        found.lead.customer.business = request.business
-    return found
 
 
 def _column(request: PageRequest, stage: str, *, is_mine: bool) -> HttpResponse:
@@ -258,6 +242,7 @@ def _deal_page(
         "who": who(lead),
         "phone": phones.pretty(customer.phone, region=request.business.region) if customer and customer.phone else "",
         "consent": ground.consent_state(customer) if customer else None,
+        "warning": pipeline.warning(lead),
         "wants": lead.service.name if lead.service else lead.asked_for,
         "price": say_price(lead.service) if lead.service else "",
         "score": _score(found),
@@ -347,7 +332,7 @@ def _moved(found: Deal, to: DealStage) -> str:
 
 def _act(request: PageRequest, number: int, act: Callable[[Deal], str], *, back: str) -> HttpResponse:
     """Do something to a deal: the sentence it answers with when it was done, the reason when it was not."""
-    found = _deal(request, number)
+    found = deal_or_404(request, number)
     try:
         messages.success(request, act(found))
     except Refused as reason:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -20,9 +20,9 @@ from leads.forms_sales import MergeLeadsForm
 from leads.models import Lead, LeadMerge, PipelineSettings
 from leads.queries import duplicates as queries
 from leads.services import duplicates as services
-from leads.services import pipeline
 from leads.services.assigning import settings_of
 from leads.services.pipeline import who
+from leads.views.found import lead_or_404
 
 
 @require_safe
@@ -32,6 +32,7 @@ def duplicates(request: PageRequest) -> HttpResponse:
     context = {
         "groups": [_shown(request, group) for group in found.shown],
         "count": found.count,
+        "looked_at": "" if found.is_all else f"{queries.LOOKED_AT:,}",
         "noun": "person twice or more" if found.count == 1 else "people twice or more",
         "after": found.after,
         "is_first": "after" not in request.GET,
@@ -47,7 +48,7 @@ def merge(request: PageRequest) -> HttpResponse:
     form = MergeLeadsForm(request.POST if request.method == "POST" else request.GET)
     if not form.is_valid():
         raise BadRequest("This address names no two leads.")
-    one, other = (_lead(request, form.cleaned_data[name]) for name in ("one", "other"))
+    one, other = (lead_or_404(request, form.cleaned_data[name]) for name in ("one", "other"))
     kept, dropped = (one, other) if form.cleaned_data["keep"] == "one" else (other, one)
     if request.method == "GET":
         return _side_by_side(request, one, other, kept=kept, dropped=dropped)
@@ -77,16 +78,6 @@ def merge_undo(request: PageRequest, pk: UUID) -> HttpResponse:
 
 
 # --- Inside ------------------------------------------------------------------------------------------------------------
-
-
-def _lead(request: PageRequest, number: int) -> Lead:
-    try:
-        lead = pipeline.find_lead(business=request.business, number=number)
-    except pipeline.LeadNotFound as error:
-        raise Http404 from error
-    if lead.customer is not None:
-        lead.customer.business = request.business
-    return lead
 
 
 def _shown(request: PageRequest, group: queries.Group) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db import transaction
-from django.http import Http404, HttpResponse, JsonResponse, QueryDict
+from django.http import HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -31,10 +31,12 @@ from leads.forms import ActivityForm, AssignForm, EditForm, FollowUpForm, LostFo
 from leads.models import Assessment, DealOffer, Lead, StageChange
 from leads.queries import duplicates
 from leads.queries import pipeline as queries
+from leads.refusals import lead_stays, moving_lead, sentence
 from leads.services import assessing, pipeline, sales
 from leads.services.assigning import settings_of
-from leads.services.pipeline import LeadNotFound, who
+from leads.services.pipeline import who
 from leads.views.board import age, board_card, board_filters, moves
+from leads.views.found import lead_or_404
 from leads.views.learning import learned_for
 
 _PATH: Final = (Stage.NEW, Stage.CONTACTED, Stage.QUALIFIED, Stage.TRANSFERRED)
@@ -50,7 +52,7 @@ def on_a_lead(act: Act) -> Callable[..., HttpResponse]:
 
     @functools.wraps(act)
     def view(request: PageRequest, number: int) -> HttpResponse:
-        found = _lead(request, number)
+        found = lead_or_404(request, number)
         if found.merged_into_id is not None:
             return _moved(request, found, refused="This lead was merged into another one. Work on that one.")
         try:
@@ -64,7 +66,7 @@ def on_a_lead(act: Act) -> Callable[..., HttpResponse]:
 @require_safe
 @business_page("leads")
 def lead(request: PageRequest, number: int) -> HttpResponse:
-    return _page(request, _lead(request, number))
+    return _page(request, lead_or_404(request, number))
 
 
 @require_POST
@@ -80,15 +82,11 @@ def move(request: PageRequest, found: Lead) -> HttpResponse:
             request, found, refused=" ".join(str(error) for errors in form.errors.values() for error in errors)
         )
     to, why = form.cleaned_data["to"], form.cleaned_data["why"]
-    try:
-        with transaction.atomic():
-            found = pipeline.locked_lead(business=request.business, number=found.number)
-            _check_seen(found, form.cleaned_data["seen"])
+    with transaction.atomic():
+        found = pipeline.locked_lead(business=request.business, number=found.number)
+        _check_seen(found, form.cleaned_data["seen"])
+        with moving_lead(found, to=to):
             found = pipeline.move(lead=found, to=to, by=person(request.user), now=request.now, why=why)
-    except _MovedMeanwhile as reason:
-        return _moved(request, found, refused=str(reason))
-    except lifecycle.NotAllowed as reason:
-        return _moved(request, found, refused=_with_a_way_on(found, str(reason)))
     return _moved(request, found, said=f"{who(found)} is {Stage(to).label} now.")
 
 
@@ -106,13 +104,13 @@ def transfer(request: PageRequest, found: Lead) -> HttpResponse:
             _check_seen(found, form.cleaned_data["seen"])
             deal = sales.transfer(lead=found, by=person(request.user), now=request.now)
             found = deal.lead
-    except _MovedMeanwhile as reason:
-        return _moved(request, found, refused=str(reason))
     except (sales.CannotTransfer, lifecycle.NotAllowed) as reason:
         checks = queries.transfer_checks(found, settings_of(request.business))
         missing = [check.name for check in checks if not check.done]
         still = f" Still missing: {say_list(missing)}." if missing and found.stage in lifecycle.OPEN else ""
-        return _moved(request, found, refused=f"{_ended(str(reason))}{still}")
+        is_move = isinstance(reason, lifecycle.NotAllowed)
+        why = lead_stays(found, to=Stage.TRANSFERRED, reason=reason) if is_move else sentence(reason)
+        return _moved(request, found, refused=f"{why}{still}")
     offer = DealOffer.objects.for_business(request.business).filter(deal=deal, status=OfferStatus.OPEN).first()
     asked = f"{offer.salesperson} is asked to take it." if offer else "It waits under Deals for whoever takes it."
     return _moved(request, found, said=f"{who(found)} is with sales now, as deal {deal.number}. {asked}")
@@ -162,7 +160,7 @@ def activity(request: PageRequest, found: Lead) -> HttpResponse:
 @business_page("leads", write=True)
 @on_a_lead
 def assign(request: PageRequest, found: Lead) -> HttpResponse:
-    form = AssignForm(request.POST, team=queries.team(request.business))
+    form = AssignForm(request.POST, team=list(queries.people(request.business)))
     if not form.is_valid():
         return _page(request, found, assign_form=form, status=422)
     pipeline.assign(lead=found, to=form.user, by=person(request.user), now=request.now)
@@ -245,17 +243,6 @@ def new(request: PageRequest) -> HttpResponse:
 # --- Inside ------------------------------------------------------------------------------------------------------------------
 
 
-class _MovedMeanwhile(lifecycle.NotAllowed):
-    """A colleague was quicker."""
-
-
-def _lead(request: PageRequest, number: int) -> Lead:
-    try:
-        return pipeline.find_lead(business=request.business, number=number)
-    except LeadNotFound as error:
-        raise Http404 from error
-
-
 def _check_seen(found: Lead, seen: str) -> None:
     """Whoever acts on a page that is out of date is told so, instead of being believed."""
     if seen in ("", found.stage):
@@ -267,17 +254,7 @@ def _check_seen(found: Lead, seen: str) -> None:
         .first()
     )
     by = change.by_text if change else "Somebody"
-    raise _MovedMeanwhile(f"{by} has moved this lead to {found.get_stage_display()} meanwhile. It stays there.")
-
-
-def _with_a_way_on(found: Lead, reason: str) -> str:
-    ways = [Stage(stage).label for stage in lifecycle.LEAD[found.stage]]
-    way_on = f" From {found.get_stage_display()} it can go to {' or '.join(ways)}." if ways else ""
-    return f"{_ended(reason)}{way_on}"
-
-
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith(".") else f"{sentence}."
+    raise Refused(f"{by} has moved this lead to {found.get_stage_display()} meanwhile. It stays there.")
 
 
 def _wants_json(request: PageRequest) -> bool:
@@ -326,7 +303,7 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:  # fmt: skip
     """The page of a lead; a form that was refused stands there with what was typed."""
-    business, ways, team = request.business, settings_of(request.business), queries.team(request.business)
+    business, ways, team = request.business, settings_of(request.business), list(queries.people(request.business))
     found, looks = queries.shown(found), queries.assessments(found)
     customer = found.customer
     if customer is not None:
@@ -339,6 +316,7 @@ def _page(
         "customer": customer,
         "phone": phones.pretty(customer.phone, region=business.region) if customer and customer.phone else "",
         "consent": ground.consent_state(customer) if customer else None,
+        "warning": queries.warning(found),
         "line": ways.domain_name(found.business_domain),
         "heat": queries.heat(found.score),
         "age": age(found.stage_since or found.created_at, request.now),

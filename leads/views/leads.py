@@ -21,13 +21,13 @@ from crm.access import PageRequest, business_page
 from crm.services import Refused
 from crm.views.inbox import address
 from crm.wording import say_noun, say_when
-from leads import lifecycle
 from leads.actors import person
 from leads.enums import IntakeStatus, LeadSource, Stage
 from leads.forms import BulkForm, SaveViewForm
 from leads.models import Lead, PipelineSettings, SavedView
 from leads.queries import pipeline as queries
 from leads.queries.pipeline import Filters
+from leads.refusals import moving_lead
 from leads.services import assessing, pipeline
 from leads.services.assigning import settings_of
 from leads.services.pipeline import LeadNotFound, who
@@ -96,7 +96,7 @@ class Told:
 def bulk(request: PageRequest) -> HttpResponse:
     """Do one thing to every ticked lead, each for itself; whatever is refused is told lead by lead."""
     filters = Filters.read(QueryDict(request.POST.get("filters", "")))
-    form = BulkForm(request.POST, team=queries.team(request.business))
+    form = BulkForm(request.POST, team=list(queries.people(request.business)))
     numbers = [
         int(text) for text in request.POST.getlist("lead") if text.isascii() and text.isdigit() and len(text) < 19
     ]
@@ -124,7 +124,7 @@ def _list(
     request: PageRequest, filters: Filters, *, save_form: SaveViewForm | None = None, bulk_form: BulkForm | None = None,
     ticked: set[int] | None = None, status: int = 200,
 ) -> HttpResponse:  # fmt: skip
-    ways, team = settings_of(request.business), queries.team(request.business)
+    ways, team = settings_of(request.business), list(queries.people(request.business))
     found = queries.leads(request.business, filters=filters, user=request.user)
     shown = paging.stretch(found, by="-created_at", after=request.GET.get("after", ""), size=PAGE)
     counted = queries.count(found)
@@ -209,7 +209,12 @@ def _act(request: PageRequest, form: BulkForm) -> tuple[Callable[[Lead], object]
     kind, _, what = form.cleaned_data["act"].partition(":")
     by, now, why = person(request.user), request.now, form.cleaned_data["why"]
     if kind == "move":
-        return lambda lead: pipeline.move(lead=lead, to=what, by=by, now=now, why=why), f"moved to {Stage(what).label}"
+
+        def move(lead: Lead) -> None:
+            with moving_lead(lead, to=what):
+                pipeline.move(lead=lead, to=what, by=by, now=now, why=why)
+
+        return move, f"moved to {Stage(what).label}"
     if kind == "give":
         to = form.by_id.get(what)
         said = f"given to {to.get_full_name()}" if to else "given back: nobody's now"
@@ -225,6 +230,6 @@ def _do(request: PageRequest, number: int, act: Callable[[Lead], object]) -> Tol
     name = who(lead)
     try:
         act(lead)
-    except (lifecycle.NotAllowed, Refused) as reason:
+    except Refused as reason:
         return Told(number=number, who=name, sentence=str(reason), done=False)
     return Told(number=number, who=name, sentence="", done=True)

@@ -13,12 +13,12 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from crm.access import PageRequest, business_page
+from crm.wording import say_money
 from leads.enums import LeadSource
 from leads.forms_sales import PeriodForm
 from leads.queries import reports as queries
 from leads.queries.reports import Funnel, InStage, Report, Speed
 from leads.services.assigning import settings_of
-from leads.views.deals import say_money
 
 LENGTHS: Final = (30, 90, 365)  # days, today included
 _STEPS: Final = (

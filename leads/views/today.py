@@ -15,12 +15,12 @@ from crm.access import PageRequest, business_page
 from crm.models import Task
 from crm.views.front import opens_at
 from crm.views.inbox import conversation_row
-from crm.wording import say_clock, say_day
+from crm.wording import say_clock, say_day, say_money
 from leads.models import DealOffer, Lead
 from leads.queries import today as queries
+from leads.queries.deals import seconds_left
 from leads.services.assigning import settings_of
 from leads.services.pipeline import who
-from leads.views.deals import say_money, seconds_left
 
 
 @require_safe
@@ -83,7 +83,7 @@ def _offer_row(request: PageRequest, offer: DealOffer) -> dict[str, Any]:
         "facts": " · ".join(fact for fact in facts if fact),
         "until": say_clock(offer.until, request.business.zone),
         "left": timeuntil(offer.until, request.now),
-        "seconds": seconds_left(offer.until, now=request.now),
+        "seconds": seconds_left(offer, now=request.now),
     }
 
 

@@ -18,6 +18,7 @@ from leads.actors import person
 from leads.enums import LeadSource
 from leads.forms_ways import NewSalespersonForm, RuleForm, SalespersonForm, TimesForm
 from leads.models import AssignmentRule, PipelineSettings, Salesperson
+from leads.queries.pipeline import people
 from leads.services import setup
 from leads.services.assigning import in_turn, settings_of
 
@@ -153,27 +154,33 @@ def _page(
     settings = settings_of(business)
     new_form = new_form or NewSalespersonForm(business=business, auto_id="new_%s")
     sellers = list(Salesperson.objects.for_business(business).select_related("user"))
-    left_to_add = {*new_form.fields["user"].queryset.values_list("pk", flat=True)} - {s.user_id for s in sellers}  # type: ignore[attr-defined]
+    team = set(people(business).values_list("pk", flat=True))
     rules = AssignmentRule.objects.for_business(business).select_related("service", "assignee")
     ready = set(in_turn(business).values_list("pk", flat=True))
     context = {
         "settings": settings,
         "times_form": times_form or TimesForm(instance=settings),
-        "sellers": [_seller(request, row, seller_form, is_ready=row.pk in ready) for row in sellers],
+        "sellers": [
+            _seller(request, row, seller_form, is_ready=row.pk in ready, is_here=row.user_id in team) for row in sellers
+        ],
         "new_form": new_form,
-        "can_add": bool(left_to_add),
+        "can_add": bool(team - {row.user_id for row in sellers}),
         "rules": [{"rule": row, "sentence": say_rule(row, settings)} for row in rules],
         "rule_form": rule_form or RuleForm(business=business, settings=settings, auto_id="rule_%s"),
     }
     return render(request, "leads/ways.html", context, status=status)
 
 
-def _seller(request: PageRequest, row: Salesperson, sent: SalespersonForm | None, *, is_ready: bool) -> dict[str, Any]:
+def _seller(
+    request: PageRequest, row: Salesperson, sent: SalespersonForm | None, *, is_ready: bool, is_here: bool
+) -> dict[str, Any]:
     is_sent = sent is not None and str(sent["user"].value()) == str(row.user_id)
     shown = phones.pretty(row.phone, region=request.business.region) if row.phone else ""
     initial = {"user": row.user_id, "capacity": row.capacity, "phone": shown, "takes_offers": row.takes_offers}
     form = sent if is_sent else SalespersonForm(business=request.business, initial=initial, auto_id=f"s{row.pk}_%s")
     says = "Gets offers" if is_ready else "Has enough open deals" if row.takes_offers else "Takes no offers"
-    if row.takes_offers and not is_ready and not row.user.is_active:
+    if not row.user.is_active:
         says = "Cannot sign in any more"
+    elif not is_here:
+        says = "Does not work on leads here any more"
     return {"seller": row, "form": form, "phone": shown, "says": says, "is_ready": is_ready, "is_open": is_sent}

@@ -15,6 +15,15 @@
     event.target.closest("[data-dismiss]")?.closest(".notice").remove();
   });
 
+  /* --- A form that was refused: straight to what is wrong, wherever on the page it is -------------------------------- */
+
+  const wrong = document.querySelector("[aria-invalid=true]");
+  if (wrong) {
+    for (let fold = wrong.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    wrong.focus({ preventScroll: true });
+    wrong.scrollIntoView({ block: "center" });
+  }
+
   /* --- Dialogs: the link leads to a page that asks; here the page is already at hand ------------------------------ */
 
   document.addEventListener("click", (event) => {

@@ -39,7 +39,7 @@ def test_cards_are_dragged_with_a_refusal_a_success_and_a_hand_over(cast, work, 
     assert not desk.scrolls_sideways
 
     card(page, work.fresh, "new").drag_to(page.locator("[data-column=qualified]"))
-    expect(said).to_contain_text("Invalid transition from new to qualified. From New it can go to Contacted or Lost.")
+    expect(said).to_contain_text("From New a lead goes to Contacted or Lost.")
     expect(card(page, work.fresh, "new")).to_be_visible()
     expect(page.locator("[data-column=qualified] [data-count]")).to_have_text("1")
 

@@ -93,6 +93,7 @@ def test_an_offer_is_accepted_and_the_deal_comes_to_be_paid(cast, deal, sit_down
         expect(page.locator("h1")).to_be_visible()
         assert not desk.scrolls_sideways, path
     page.get_by_role("link", name=re.compile("^Compare lead")).click()
+    expect(page.get_by_role("button", name=re.compile("^Merge lead"))).to_be_visible()
     assert not desk.scrolls_sideways
     page.get_by_role("button", name=re.compile("^Merge lead")).click()
     page.locator("#flash").get_by_role("button", name="Undo").click()

@@ -372,6 +372,25 @@ def test_an_open_task_is_renewed_and_not_doubled(shop):
     assert told() == ["Call Jane.", "Find her a time."]
 
 
+def test_what_people_plan_themselves_may_be_several_things_for_one_person(shop, alice):
+    jane, june = customer(shop, JANE), customer(shop, JIM)
+    plan = [
+        ("Call Jane.", "lead:1", 1),
+        ("Write to Jane.", "lead:1", 1),
+        ("Call Jane.", "lead:1", 2),
+        ("Call Jane.", "lead:2", 1),
+    ]
+    for title, about, hours in plan * 2:
+        due = NOW + timedelta(hours=hours)
+        add_task(
+            business=shop, customer=jane, reason=TaskReason.FOLLOW_UP, title=title, now=NOW, about=about, due_at=due
+        )
+    assert Task.objects.count() == len(plan)
+    assert told() == [title for title, _, _ in plan]
+    merge_customers(kept=june, dropped=jane, actor=alice, now=NOW)
+    assert Task.objects.filter(customer=june).count() == len(plan)
+
+
 def test_a_task_is_done_once_and_can_be_opened_again(shop, alice):
     jane = customer(shop, JANE)
     task = add_task(business=shop, customer=jane, reason=TaskReason.WANTS_CANCEL, title="Call Jane.", now=NOW)

@@ -419,7 +419,7 @@ def test_a_lead_that_was_merged_away_is_left_alone(shop, by, now, cast):
     kept, dropped = (a_lead(shop, by, now, contact=Contact(name=name)) for name in ("Dana", "D. Diaz"))
     pipeline.add_activity(lead=dropped, kind=ActivityKind.CALL, text="Wants two", by=by, now=now)
     duplicates.merge_leads(kept=kept, dropped=fresh(dropped), user=cast.alice, now=now)
-    assert assessing.score_due(now=now + 60 * DAY) == [(shop, kept.pk)]
+    assert assessing.score_due(now=now + DAY) == [(shop, kept.pk)]
     assert (rows_of(dropped), [row.activity_count for row in rows_of(kept)]) == ([], [1])
 
 
@@ -490,12 +490,33 @@ def test_silence_takes_its_steps_by_itself_and_then_the_lead_rests(shop, by, now
     assert (fresh(lead).score, rows_of(lead)[-1].silence) == (Decimal("0.60"), 0)
 
 
-def test_one_batch_at_a_time(shop, by, now):
-    leads = [a_lead(shop, by, now + n * SECOND, contact=None) for n in range(3)]
-    assessing.score_due(now=now + MINUTE, limit=2)
-    assert [len(rows_of(lead)) for lead in leads] == [1, 1, 0]
-    assessing.score_due(now=now + MINUTE, limit=2)
-    assert [len(rows_of(lead)) for lead in leads] == [1, 1, 1]
+def test_batch_after_batch_until_the_time_is_over(shop, by, now, monkeypatch):
+    leads = [a_lead(shop, by, now + n * SECOND, contact=None) for n in range(5)]
+    monkeypatch.setattr(assessing, "BATCH", 2)
+    monkeypatch.setattr(assessing, "_LONGEST_RUN", -1.0)
+    assessing.score_due(now=now + MINUTE)
+    assert [len(rows_of(lead)) for lead in leads] == [0, 0, 0, 0, 0]
+    monkeypatch.undo()
+    monkeypatch.setattr(assessing, "BATCH", 2)
+    assessing.score_due(now=now + MINUTE)
+    assert [len(rows_of(lead)) for lead in leads] == [1, 1, 1, 1, 1]
+
+
+def test_one_lead_that_breaks_our_own_code_does_not_hold_up_the_others(shop, by, now, monkeypatch, caplog):
+    bad, good = (a_lead(shop, by, now + n * SECOND, contact=None) for n in range(2))
+    write = assessing._write
+
+    def breaks(lead, *args, **kwargs):
+        if lead.pk == bad.pk:
+            raise ZeroDivisionError
+        return write(lead, *args, **kwargs)
+
+    monkeypatch.setattr(assessing, "_write", breaks)
+    assessing.score_due(now=now + MINUTE)
+    assert [len(rows_of(lead)) for lead in (bad, good)] == [0, 1]
+    bad.refresh_from_db()
+    assert bad.rescore_at == now + MINUTE + timedelta(minutes=10)
+    assert "scoring_broke_down" in caplog.text
 
 
 # --- Several at once -------------------------------------------------------------------------------------------------

@@ -30,10 +30,12 @@ from leads.models import (
     StageChange,
 )
 from leads.services import assessing, duplicates, sales, watching
+from leads.services.pipeline import Contact
 from tests.console import add_of, choose, confirm, errors_of, list_of, page_of, told
 from tests.leads.console_rows import a_lead, qualified
 
 PASSWORD = "correct horse battery"
+SAM = Contact(name="Sam Stone")
 IMPORT, PROCESS, EXPORT = (f"/admin/leads/lead/{page}/" for page in ("import", "process_import", "export"))
 
 
@@ -78,8 +80,10 @@ def audited() -> list[tuple]:
 def test_leads_are_found_by_number_by_person_and_by_what_one_asks(console, cast, now):
     PipelineSettings.objects.create(business=cast.next_door, third_line="Air conditioning", answer_minutes=30)
     old = of_ann(cast, now, qualified(cast.shop, cast.alice, now=now - timedelta(hours=1)))
-    theirs = a_lead(cast.next_door, cast.charlie, now=now - timedelta(hours=1), source="form", domain="third")
-    fresh = a_lead(cast.next_door, cast.charlie, now=now, source="api", domain="")
+    theirs = a_lead(
+        cast.next_door, cast.charlie, now=now - timedelta(hours=1), source="form", domain="third", contact=SAM
+    )
+    fresh = a_lead(cast.next_door, cast.charlie, now=now, source="api", domain="", contact=SAM)
     dropped = a_lead(cast.shop, cast.alice, now=now)
     duplicates.merge_leads(kept=old, dropped=dropped, user=cast.alice, now=now)
 
@@ -156,7 +160,7 @@ def test_a_contact_that_cannot_be_is_refused_and_nothing_changes(console, cast, 
             {"phone": "12"},
             "Phone number: '12' is not a phone number we can reach. Write it like (555) 123-4567 or +15551234567.",
         ),
-        ({"phone": "+15551234502"}, "A customer with this phone number is already on file."),
+        ({"phone": "+15551234502"}, "This number is Ben's. Merge the two customers instead."),
         ({"name": ""}, "It is on file. To take it away, open the customer."),
     ):
         assert errors_of(console.post(page_of(lead), kept | change)) == [sentence]
@@ -177,7 +181,7 @@ def test_leads_are_moved_one_by_one_and_each_refusal_is_told(console, cast, now)
     assert (StageChange.objects.count(), audited()) == (moves, [])
 
     assert told(confirm(console, "move_on", first, second, stage="contacted", why="Rang")) == [
-        f"Lead {second.number}: Invalid transition from qualified to contacted",
+        f"Lead {second.number}: From Qualified a lead goes to Transferred or Lost.",
         "1 moved to Contacted.",
     ]
     assert [Lead.objects.get(pk=lead.pk).stage for lead in (first, second)] == ["contacted", "qualified"]
@@ -229,7 +233,7 @@ def test_leads_are_scored_and_go_to_sales_when_the_rules_let_them(console, cast,
     deal = Deal.objects.get()
     assert (deal.lead, Lead.objects.get(pk=vague.pk).stage) == (ready, "new")
     assert told(confirm(console, "transfer", ready)) == [
-        f"Lead {ready.number}: Cannot change stage of a transferred lead"
+        f"Lead {ready.number}: Cannot change stage of a transferred lead."
     ]
     assert audited() == [
         (f"lead {vague.number}", "lead scored", {"score": ["", "0.30"]}),
@@ -279,8 +283,8 @@ def test_deals_are_moved_and_given_away(console, cast, now):
     ]
     assert (Deal.objects.get(pk=deal.pk).owner, deal.offers.get().status) == (cast.alice, OfferStatus.WITHDRAWN)
     assert told(confirm(console, "move_on", deal, theirs, stage="agreement")) == [
-        f"Deal {deal.number}, Ann Ames: Invalid transition from new to agreement",
-        f"Deal {theirs.number}, Lead {theirs.lead.number}: Invalid transition from new to agreement",
+        f"Deal {deal.number}, Ann Ames: From New a deal goes to Checking identity or Lost.",
+        f"Deal {theirs.number}, Lead {theirs.lead.number}: From New a deal goes to Checking identity or Lost.",
     ]
     assert told(confirm(console, "move_on", deal, stage="kyc")) == ["1 moved to Checking identity."]
     assert Deal.objects.get(pk=deal.pk).stage == DealStage.KYC
@@ -302,7 +306,7 @@ def test_a_merge_of_leads_is_taken_apart_once(console, cast, now):
     on_it = f"Lead {dropped.number}: This lead was merged into another one. Work on that one."
     assert told(confirm(console, "move_on", dropped, stage="contacted")) == [on_it]
     assert told(confirm(console, "assign", dropped, who=str(cast.bob.pk))) == [on_it]
-    assert errors_of(console.post(page_of(dropped), lead_form(notes="x"))) == [on_it.partition(": ")[2]]
+    assert console.post(page_of(dropped), lead_form(notes="x")).status_code == 403
     dropped.refresh_from_db()
     assert (dropped.merged_into, dropped.stage, dropped.assigned_to, dropped.notes) == (kept, "new", None, "")
     assert told(confirm(console, "undo", merge)) == [

@@ -319,7 +319,8 @@ def test_a_chance_changes_nothing_of_the_lead(shop, by, now):
     lead = pipeline.add_lead(business=shop, source=LeadSource.PARTNER, by=by, now=now - 2 * DAY)
     assessing.assess(lead=lead, now=now)
     before = Lead.objects.filter(pk=lead.pk).values().get()
-    chance = service.chance_of(lead, a_model(shop, now), now=now)
+    a_model(shop, now)
+    chance = service.look_at(lead, now=now).chance
     assert chance == learning.chance(learned().parameters, service.facts_of(shop, [lead.pk])[lead.pk])
     assert Lead.objects.filter(pk=lead.pk).values().get() == before
 
@@ -330,11 +331,11 @@ def test_a_chance_changes_nothing_of_the_lead(shop, by, now):
 def test_beside_the_score_stands_a_chance_for_one_query(shop, by, now):
     lead = pipeline.add_lead(business=shop, source=LeadSource.PARTNER, by=by, now=now - 2 * DAY)
     assert learned_for(lead) is None
-    model = a_model(shop, now)
+    a_model(shop, now)
     with CaptureQueriesContext(connection) as asked:
         shown = learned_for(lead)
     assert len(asked) == 1
-    assert shown["percent"] == round(service.chance_of(lead, model, now=now) * 100)
+    assert shown["percent"] == round(service.look_at(lead, now=now).chance * 100)
     assert shown["average"] == round(learned().parameters["base_rate"] * 100)
     html = render_to_string("leads/learned_chance.html", {"learned": shown})
     assert f"{shown['percent']}% chance" in html
@@ -354,7 +355,6 @@ def test_a_model_that_is_not_worth_it_says_nothing(shop, by, now, fields):
     OutcomeModel.objects.filter(pk=model.pk).update(**fields)
     model.refresh_from_db()
     assert learned_for(lead) is None
-    assert service.chance_of(lead, model, now=now) is None
     assert service.against_the_rules(shop, model, now=now) == []
 
 

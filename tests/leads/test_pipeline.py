@@ -10,17 +10,19 @@ import pytest
 from booking import services as booking
 from booking.models import Service
 from crm import consent
-from crm.enums import Author, Direction, MessageStatus, TaskReason
+from crm.enums import Author, Direction, MessageStatus, TaskReason, Verb
 from crm.models import Activity, AuditEvent, Customer, Message, Task
 from crm.phones import parse
 from crm.scoping import only
 from crm.services import Refused
 from leads import lifecycle
-from leads.actors import person
+from leads.actors import FRONTDESK, person
 from leads.enums import ActivityKind, DealStage, LeadSource, OfferStatus, Outcome, Stage
 from leads.models import Deal, DealOffer, Lead, LeadActivity, StageChange
-from leads.services import assessing, pipeline, sales
+from leads.services import assessing, duplicates, pipeline, sales
 from leads.services.pipeline import Contact
+from tests.conftest import open_shop
+from tests.crowd import all_at_once
 from tests.leads.selling import a_customer, a_lead, a_person, a_salesperson, everything, qualified, untruths
 
 MINUTE = timedelta(minutes=1)
@@ -104,7 +106,11 @@ def test_a_call_raises_the_count_and_answers_the_lead(shop, by, now):
     assert (lead.activity_count, lead.first_touch_at) == (1, now)
     assert assessing.count_activity(now=now + timedelta(seconds=20)) == 1
     lead = Lead.objects.get(pk=lead.pk)
-    assert (lead.stage, lead.activity_count) == ("contacted", 1)
+    assert (lead.stage, lead.activity_count, lead.stage_since) == (
+        "contacted",
+        1,
+        now,
+    )  # since the answer, whenever it is seen
     assert [pk for _, pk in assessing.score_due(now=now + timedelta(minutes=1))] == [lead.pk]
 
 
@@ -260,14 +266,72 @@ def test_texts_count_from_the_moment_a_lead_came_in(shop, by, now):
     assert assessing.count_activity(now=now + 4 * MINUTE) == 0
 
 
-def test_somebody_wants_to_be_reminded(shop, by, now):
-    lead = a_lead(shop, by, now)
-    for title in ("Call on Friday", "Call on Monday"):
-        pipeline.follow_up(lead=lead, title=title, due_at=now + timedelta(days=2), now=now)
-    task = Task.objects.get()
-    assert (task.title, task.reason, task.due_at, task.about) == (
-        "Call on Monday", TaskReason.FOLLOW_UP, now + timedelta(days=2), f"lead:{lead.pk}",
-    )  # fmt: skip
+@pytest.mark.parametrize("contact", [None, Contact(name="Jane")])
+def test_somebody_wants_to_be_reminded_of_as_much_as_they_like(shop, by, now, contact):
+    lead, other = (a_lead(shop, by, now, contact=contact) for _ in range(2))
+    Lead.objects.update(customer=lead.customer)  # both are hers
+    other = pipeline.find_lead(business=shop, number=other.number)
+    plan = [
+        (lead, "Call on Friday", 2),
+        (lead, "Write on Monday", 5),
+        (lead, "Write on Monday", 12),
+        (other, "Call on Friday", 2),
+    ]
+    for _twice in range(2):
+        for whose, title, days in plan:
+            task = pipeline.follow_up(lead=whose, title=title, due_at=now + timedelta(days), now=now)
+            assert (task.title, task.reason, task.due_at, task.about, task.customer) == (
+                title, TaskReason.FOLLOW_UP, now + timedelta(days), f"lead:{whose.pk}", lead.customer,
+            )  # fmt: skip
+    assert Task.objects.open().count() == len(plan)
+
+
+def test_a_button_pressed_twice_plans_one_thing(transactional_db, now):
+    from_alice = open_shop("alice", name="Alice Plumbing", number="+15552000001")
+    with only(from_alice):
+        lead = a_lead(from_alice, FRONTDESK, now, contact=Contact(name="Jane"))
+
+    def plan():
+        with only(from_alice):
+            return pipeline.follow_up(lead=lead, title="Call Jane", due_at=now, now=now).pk
+
+    assert len(set(all_at_once([plan] * 8))) == 1
+
+
+def test_nothing_is_planned_for_a_lead_that_was_merged(shop, by, now, cast):
+    kept, dropped = a_lead(shop, by, now), a_lead(shop, by, now)
+    duplicates.merge_leads(kept=kept, dropped=dropped, user=cast.alice, now=now)
+    refused(
+        lambda: pipeline.follow_up(lead=dropped, title="Call", due_at=now, now=now),
+        "This lead was merged into another one. Work on that one.",
+    )
+
+
+def test_a_lead_that_has_ended_leaves_nothing_to_be_done(shop, by, now):
+    service = Service.objects.filter(business=shop).first()
+    request = booking.Request(customer=a_customer(shop), service=service, address="1 Main St", notes="", source="api")
+    job = booking.book_next(business=shop, request=request, now=now)
+    lost, won, stays = (a_lead(shop, by, now, contact=Contact(name=name)) for name in ("Lou", "Wynn", "Stan"))
+    Lead.objects.filter(pk=won.pk).update(appointment=job)
+    for lead in (lost, won, stays):
+        for title in ("Call", "Write"):
+            pipeline.follow_up(lead=lead, title=title, due_at=now, now=now)
+    pipeline.move(lead=lost, to="lost", by=by, now=now + timedelta(minutes=10))
+    booking.complete(appointment=job, now=job.ends_at)
+    assert sorted((task.customer.name, task.reason) for task in Task.objects.open()) == [
+        ("Stan", "follow_up"), ("Stan", "follow_up"),
+    ]  # fmt: skip
+    assert set(Task.objects.exclude(done_at=None).values_list("customer__name", "done_at", "done_by")) == {
+        ("Lou", now + timedelta(minutes=10), None), ("Wynn", job.ends_at, None),
+    }  # fmt: skip
+
+
+def test_whose_lead_it_is_is_said_on_the_timeline(shop, by, now, cast):
+    lead = a_lead(shop, by, now, contact=Contact(name="Jane"))
+    for to in (cast.bob, None, None):
+        lead = pipeline.assign(lead=lead, to=to, by=by, now=now)
+    said = Activity.objects.filter(verb=Verb.HANDED_OVER).order_by("id").values_list("text", flat=True)
+    assert list(said) == ["Given to Bob Burns, by Alice Ames.", "Taken off everybody, by Alice Ames."]
 
 
 def test_a_lead_goes_to_sales_when_everything_is_in_order_and_says_what_is_not(shop, by, now):
@@ -281,3 +345,15 @@ def test_a_lead_goes_to_sales_when_everything_is_in_order_and_says_what_is_not(s
         assessing.assess(lead=lead, now=now)
     deal = sales.transfer(lead=lead, by=by, now=now, value=Decimal(500))
     assert (Lead.objects.get().stage, deal.value, deal.stage) == ("transferred", Decimal(500), DealStage.NEW)
+
+
+def test_a_known_number_under_another_name_leaves_the_file_alone(shop, by, now):
+    jane = Customer.objects.create(business=shop, name="Jane Doe", phone="+15550100001")
+    phone = parse("+15550100001", region="US")
+    twin = a_lead(shop, by, now, contact=pipeline.Contact(name="Evil Twin", phone=phone, email="twin@example.com"))
+    jane.refresh_from_db()
+    assert (twin.customer_id, jane.name, jane.email) == (jane.pk, "Jane Doe", "")
+    assert twin.notes == "Came in as Evil Twin, twin@example.com, with the number of Jane Doe."
+    a_lead(shop, by, now, contact=pipeline.Contact(name="jane  doe", phone=phone, email="jane@example.com"))
+    jane.refresh_from_db()
+    assert jane.email == "jane@example.com"

@@ -9,10 +9,11 @@ import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from crm.enums import TaskReason
-from crm.models import Task
+from crm.enums import Author, Direction, MessageStatus, TaskReason, Verb
+from crm.models import Customer, Message, Task
 from crm.scoping import only
-from crm.services import remember_customer
+from crm.services import record_opt_out, remember_customer
+from crm.timeline import note
 from leads.actors import By, person
 from leads.enums import ActivityKind, Domain, LeadSource
 from leads.models import Assessment, Deal, DealOffer, Lead, LeadActivity, PipelineSettings, SavedView, StageChange
@@ -172,11 +173,15 @@ def test_a_card_moves_and_the_answer_brings_it_back_as_it_is_now(work, alice, ca
     assert (change.old, change.new, change.by) == ("new", "contacted", cast.alice)
 
 
-def test_a_move_the_table_does_not_have_is_refused_with_what_is_possible(work, alice, cast):
+def test_a_move_the_table_does_not_have_is_refused_with_what_is_possible(work, alice, cast, now):
     answer = alice.post(page("leads:move", work.fresh.number), {"to": "qualified", "seen": "new"}, headers=JSON)
     assert (answer.status_code, answer.json()["sentence"]) == (
-        409, "Invalid transition from new to qualified. From New it can go to Contacted or Lost.",
+        409, "From New a lead goes to Contacted or Lost.",
     )  # fmt: skip
+    with only(cast.shop):
+        lost = pipeline.move(lead=work.merge.kept, to="lost", by=person(cast.bob), now=now)
+    back = alice.post(page("leads:move", lost.number), {"to": "new"}, headers=JSON)
+    assert (back.status_code, back.json()["sentence"]) == (409, "A lost lead stays lost.")
     by_hand = alice.post(page("leads:move", work.ready.number), {"to": "transferred"}, follow=True)
     assert "A lead is transferred only by a transfer to sales, which checks its score and opens the deal." in words_of(
         by_hand
@@ -233,7 +238,7 @@ def test_a_person_hands_a_ready_lead_to_sales(work, alice, cast):
     assert f"Hal Hotchkiss is with sales now, as deal {deal.number}. Alice Ames is asked to take it." in text
     assert f"Deal {deal.number} Open the deal Stage New Owner nobody yet" in text
     assert "Who was asked Alice Ames waiting for an answer until 9:15 AM" in text
-    assert "Calls do not go through Frontdesk yet." in text
+    assert "Live call" not in text
     assert (offer.salesperson.user, fresh(work.ready).stage) == (cast.alice, "transferred")
 
 
@@ -299,6 +304,63 @@ def test_what_happened_is_one_story_and_goes_on(work, alice, cast, now):
     assert "Moved from Contacted to Qualified Wed, Nov 18, 8:00 AM · Alice Ames" in moved
 
 
+def test_whoever_calls_reads_first_that_they_opted_out(work, alice, cast, now):
+    recall = "Called back: they opted out. Do not call or text them."
+    with only(cast.shop):
+        customer = Customer.objects.get(pk=work.sold.customer_id)
+        other = add_lead(cast.shop, name="Tara Todd", phone="+15550130003", at=now, asked_for="A tap")
+        earlier, about = now - timedelta(minutes=1), f"lead:{work.sold.pk}"
+        pipeline.add_activity(
+            lead=work.sold,
+            kind=ActivityKind.NOTE,
+            text="Likes mornings",
+            by=NOBODY_YET,
+            now=earlier - timedelta(minutes=1),
+        )
+        assert queries.warning(fresh(work.sold)) == ""
+        assert "No texts" not in words_of(alice.get(page("leads:deal", work.deal.number)))
+        note(business=cast.shop, customer=customer, verb=Verb.NOTE, text=recall, about=about, now=earlier)
+        record_opt_out(business=cast.shop, customer=customer, words="No texts", user=cast.bob, now=now)
+    for url in (page("leads:lead", work.sold.number), page("leads:deal", work.deal.number)):
+        text = words_of(alice.get(url))
+        assert f"{recall} No texts They opted out" in text
+        assert text.count("Nothing is sent to them.") == 1
+        assert "Call (555) 013-0003" in text
+    shown = alice.get(page("leads:lead", work.sold.number)).content.decode()
+    story = re.findall(r"timeline__text\">([^<]+)<", shown)
+    assert story[:2] == ["Opted out of texts, recorded by staff.", recall]
+    assert [line for line in story if "Likes mornings" in line] == ["Note: Likes mornings"]
+    assert recall not in words_of(alice.get(page("leads:lead", other.number)))
+
+
+def test_a_note_about_a_lead_stays_with_it_through_a_merge(cast, alice, now):
+    with only(cast.shop):
+        kept, dropped = (add_lead(cast.shop, name="Olga Once", phone="+15550130004", at=now) for _ in range(2))
+        pipeline.add_activity(lead=dropped, kind=ActivityKind.NOTE, text="Has a dog", by=NOBODY_YET, now=now)
+        later = now + timedelta(minutes=1)
+        note(
+            business=cast.shop, customer=kept.customer, verb=Verb.NOTE, text="Do not call.", about=f"lead:{dropped.pk}",
+            now=later,
+        )  # fmt: skip
+        duplicates.merge_leads(kept=kept, dropped=dropped, user=cast.alice, now=later)
+        told = [line.text for line in queries.story(fresh(kept)).happened]
+        assert (queries.warning(fresh(kept)), queries.warning(fresh(dropped))) == ("Do not call.", "Do not call.")
+    assert sorted(told) == ["Do not call.", "Note: Has a dog"]
+
+
+def test_a_text_that_was_not_sent_says_so(work, cast, now):
+    with only(cast.shop):
+        Message.objects.create(
+            business=cast.shop, customer_id=work.fresh.customer_id, direction=Direction.OUTBOUND, author=Author.STAFF,
+            body="Shall we come at noon?", to_number="+15550130001", status=MessageStatus.REFUSED, created_at=now,
+            error="They opted out.",
+        )  # fmt: skip
+        line = queries.story(work.fresh).happened[0]
+    assert line == queries.Happened(
+        kind="refused", text="Shall we come at noon?", at=now, detail="Not sent: They opted out."
+    )
+
+
 def test_a_call_is_written_down_once(work, alice, cast):
     form = {"kind": "call", "text": "Wants it\r\nin May", "once": "018f0000-0000-7000-8000-000000000001"}
     for _ in range(2):
@@ -323,7 +385,10 @@ def test_the_next_step_is_planned_on_the_businesss_own_clock(work, alice, cast, 
     assert task.due_at == now + timedelta(days=1)
     alice.post(url, {"title": "Call Nina", "due_at": "2026-11-20T14:30"})
     with only(cast.shop):
-        assert Task.objects.get(reason=TaskReason.FOLLOW_UP).due_at == now + timedelta(days=2, hours=5, minutes=30)
+        planned = Task.objects.filter(reason=TaskReason.FOLLOW_UP).order_by("due_at")
+        assert [task.due_at - now for task in planned] == [
+            timedelta(days=1), timedelta(days=2, hours=5, minutes=30),
+        ]  # fmt: skip
     for due, sentence in (
         ("2026-11-17T10:00", "This time is over. Choose one that is still to come."),
         ("", "Choose when, or one of the buttons below."),
@@ -363,6 +428,20 @@ def test_what_is_on_file_is_corrected_and_a_strangers_number_is_refused(work, al
     wrong = alice.post(url, form | {"phone": "12", "email": "nina"})
     assert (wrong.status_code, fresh(work.fresh).asked_for) == (422, "A boiler")
     assert len(re.findall("field__error", wrong.content.decode())) == 2
+
+
+def test_what_is_on_file_is_not_taken_away_on_a_lead(work, alice, cast):
+    url = page("leads:edit", work.fresh.number)
+    refused = alice.post(url, {"name": "", "phone": " ", "email": "", "asked_for": "A boiler"})
+    html = refused.content.decode()
+    file = page("crm:customer", work.fresh.customer_id)
+    assert refused.status_code == 422
+    assert html.count(f'It is on file. To take it away, open the <a href="{file}">customer</a>.') == 2
+    assert 'value="A boiler"' in html
+    lead = fresh(work.fresh)
+    assert (lead.asked_for, lead.customer.name, lead.customer.phone) == (
+        "A new water heater", "Nina Novak", "+15550130001",
+    )  # fmt: skip
 
 
 def test_a_lead_without_a_contact_gets_one(cast, alice, now):
@@ -538,8 +617,8 @@ def test_what_many_leads_refuse_is_told_lead_by_lead(work, alice, cast):
     text = words_of(alice.post(page("leads:bulk"), {"lead": numbers, "act": "move:contacted"}))
     assert "1 moved to Contacted" in text
     assert "3 stayed as they were" in text
-    assert "Hal Hotchkiss Invalid transition from qualified to contacted" in text
-    assert "Tara Todd Cannot change stage of a transferred lead" in text
+    assert "Hal Hotchkiss From Qualified a lead goes to Transferred or Lost." in text
+    assert "Tara Todd Cannot change stage of a transferred lead." in text
     assert "Lead 1000000000000 This lead is no longer here." in text
     assert [fresh(lead).stage for lead in (work.fresh, work.ready)] == ["contacted", "qualified"]
     for form, sentence in (

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from crm import segments
-from crm.enums import Audience, MessageStatus, Role, TaskReason
-from crm.models import Activity, AuditEvent, Membership, Message, Task
+from crm.enums import Audience, BusinessStatus, MessageStatus, Role, TaskReason
+from crm.messaging import sms_cost_micros
+from crm.models import Activity, Allowance, AuditEvent, Business, Membership, Message, Task
 from crm.scoping import every_business, only
 from crm.services import Refused
 from leads import lifecycle
@@ -178,15 +179,22 @@ def test_a_deal_is_given_away_and_the_audit_says_from_whom(shop, by, now, cast):
 # --- The text to whoever is asked -----------------------------------------------------------------------------------------
 
 
-def test_whoever_is_asked_gets_one_text_also_at_night(shop, by, now, cast, settings):
+@pytest.mark.parametrize("waits", [timedelta(0), timedelta(hours=15)])  # 9:00 in the morning and midnight
+def test_whoever_is_asked_gets_one_text_by_day(shop, by, now, cast, settings, waits):
     settings.PUBLIC_URL = "https://desk.example.com"
     a_salesperson(shop, cast.bob, now, phone="+15552009003")
-    night = now + timedelta(hours=15)  # midnight in Chicago
-    deal = a_deal(shop, by, night, contact=Contact(name="Jane Doe"))
+    due = now + timedelta(hours=22) if waits else now
+    now += waits
+    deal = a_deal(shop, by, now, contact=Contact(name="Jane Doe"))
     text = Message.objects.get()
     assert (text.to_number, text.audience, text.status, text.due_at, text.about) == (
-        "+15552009003", Audience.OWNER, MessageStatus.QUEUED, night, f"deal:{deal.pk}",
+        "+15552009003", Audience.OWNER, MessageStatus.QUEUED, due, f"deal:{deal.pk}",
     )  # fmt: skip
+    if waits:
+        assert text.body.startswith("New deal for you: Jane Doe, score 0.60. Accept by Thu 7:15 AM: https://desk.")
+        assert "Offered to Bob Burns, until Thu 7:15 AM." in Activity.objects.values_list("text", flat=True)
+        return
+    assert "Offered to Bob Burns, 15 minutes to accept." in Activity.objects.values_list("text", flat=True)
     assert text.body == (
         "New deal for you: Jane Doe, score 0.60. Accept within 15 min: "
         f"https://desk.example.com/app/alice/deals/{deal.number}/"
@@ -194,8 +202,8 @@ def test_whoever_is_asked_gets_one_text_also_at_night(shop, by, now, cast, setti
     count = segments.count(text.body)
     assert (count.encoding, count.segments, text.segments) == ("GSM-7", count.segments, count.segments)
     assert count.segments <= 2
-    sales.decline(deal=deal, user=cast.bob, now=night)
-    assert Message.objects.count() == 1
+    sales.decline(deal=deal, user=cast.bob, now=now)
+    assert (Message.objects.count(), Message.objects.get().status) == (1, MessageStatus.QUEUED)
 
 
 def test_without_a_phone_nobody_is_texted_and_the_next_one_is(shop, by, now, cast):
@@ -207,6 +215,82 @@ def test_without_a_phone_nobody_is_texted_and_the_next_one_is(shop, by, now, cas
     text = Message.objects.get()
     assert text.to_number == "+15552009004"
     assert text.body.endswith(", score 0.60. Accept within 15 min.")  # whoever has no public address has no link
+
+
+# --- Night, and a business that is suspended ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zone", "offered", "until"),
+    [  # the clocks of Chicago go back on 1 November 2026 and forward on 14 March 2027; those of Phoenix never do
+        ("America/Chicago", datetime(2026, 11, 19, 2, 44, tzinfo=UTC), datetime(2026, 11, 19, 2, 59, tzinfo=UTC)),
+        ("America/Chicago", datetime(2026, 11, 19, 2, 45, tzinfo=UTC), datetime(2026, 11, 19, 3, 0, tzinfo=UTC)),
+        ("America/Chicago", datetime(2026, 11, 19, 2, 50, tzinfo=UTC), datetime(2026, 11, 19, 13, 5, tzinfo=UTC)),
+        ("America/Chicago", datetime(2026, 11, 19, 3, 0, tzinfo=UTC), datetime(2026, 11, 19, 13, 15, tzinfo=UTC)),
+        ("America/Chicago", datetime(2026, 11, 19, 12, 59, tzinfo=UTC), datetime(2026, 11, 19, 13, 15, tzinfo=UTC)),
+        ("America/Chicago", datetime(2026, 11, 19, 13, 0, tzinfo=UTC), datetime(2026, 11, 19, 13, 15, tzinfo=UTC)),
+        ("America/Chicago", datetime(2026, 11, 1, 2, 10, tzinfo=UTC), datetime(2026, 11, 1, 13, 15, tzinfo=UTC)),
+        ("America/Chicago", datetime(2026, 11, 1, 7, 30, tzinfo=UTC), datetime(2026, 11, 1, 13, 15, tzinfo=UTC)),
+        ("America/Chicago", datetime(2027, 3, 14, 3, 10, tzinfo=UTC), datetime(2027, 3, 14, 12, 15, tzinfo=UTC)),
+        ("America/Phoenix", datetime(2027, 3, 14, 4, 10, tzinfo=UTC), datetime(2027, 3, 14, 14, 15, tzinfo=UTC)),
+    ],
+)
+def test_the_time_to_answer_stands_still_at_night(shop, by, cast, zone, offered, until):
+    shop.time_zone = zone
+    shop.save()
+    for user in (cast.bob, cast.alice):
+        a_salesperson(shop, user, offered)
+    deal = a_deal(shop, by, offered)
+    assert DealOffer.objects.get().until == until
+    minutes = (offered + timedelta(minutes=n) for n in range(0, 11 * 60, 5))
+    assert sum(sales.pass_on(now=at) for at in minutes if at < until) == 0
+    assert asked(deal) == cast.bob
+    end = until if until.astimezone(shop.zone).hour < 21 else until + timedelta(hours=10)
+    assert (sales.pass_on(now=end), asked(deal)) == (1, cast.alice)
+
+
+def test_a_deal_whose_time_was_over_by_day_is_not_passed_on_by_night(shop, by, now, cast):
+    """As when nobody was there to do it, because the timetable stood still."""
+    for user in (cast.bob, cast.alice):
+        a_salesperson(shop, user, now)
+    deal = a_deal(shop, by, now)
+    nine_at_night, seven = now + timedelta(hours=12), now + timedelta(hours=22)
+    assert [sales.pass_on(now=at) for at in (nine_at_night, seven - timedelta(seconds=1), seven)] == [0, 0, 1]
+    assert asked(deal) == cast.alice
+
+
+def test_more_time_than_a_day_has_goes_on_the_next_day(shop, by, now, cast):
+    PipelineSettings.objects.create(business=shop, accept_minutes=1_440)
+    a_salesperson(shop, cast.bob, now)
+    a_deal(shop, by, now)  # 9:00 in the morning: twelve hours of today, twelve of tomorrow
+    assert DealOffer.objects.get().until == now + timedelta(hours=34)
+
+
+def test_an_answer_by_night_takes_the_text_of_the_morning_back(shop, by, now, cast):
+    for user, phone in ((cast.bob, "+15552009003"), (cast.alice, "+15552009004")):
+        a_salesperson(shop, user, now, phone=phone)
+    night, morning = now + timedelta(hours=15), now + timedelta(hours=22)
+    deal = a_deal(shop, by, night)
+    sales.decline(deal=deal, user=cast.bob, now=night + QUARTER)
+    texts = Message.objects.order_by("to_number").values_list("to_number", "status", "due_at")
+    assert list(texts) == [("+15552009003", "refused", morning), ("+15552009004", "queued", morning)]
+    one_text = Message.objects.get(status=MessageStatus.QUEUED)
+    assert Allowance.objects.get().spent_micros == sms_cost_micros(one_text.segments)
+    sales.accept(deal=deal, user=cast.alice, now=night + 2 * QUARTER)
+    assert set(Message.objects.values_list("status", "error")) == {("refused", "Answered before it was sent.")}
+    assert Allowance.objects.get().spent_micros == 0
+
+
+def test_a_suspended_businesss_deals_stay_where_they_are_until_it_is_back(shop, by, now, cast):
+    for user in (cast.bob, cast.alice):
+        a_salesperson(shop, user, now, phone="+15552009003")
+    deal = a_deal(shop, by, now)
+    Business.objects.filter(pk=shop.pk).update(status=BusinessStatus.SUSPENDED)
+    before = everything()
+    assert sales.pass_on(now=now + QUARTER) == 0
+    assert everything() == before
+    Business.objects.filter(pk=shop.pk).update(status=BusinessStatus.ACTIVE)
+    assert (sales.pass_on(now=now + 2 * QUARTER), asked(deal)) == (1, cast.alice)
 
 
 # --- What was to be done, and what becomes of it --------------------------------------------------------------------------
@@ -231,7 +315,7 @@ def test_how_a_deal_ends_is_how_its_lead_ends(shop, by, now, cast, last, outcome
     ended, lead = now + timedelta(3), Lead.objects.get()
     assert (lead.stage, lead.outcome, lead.closed_at, deal.closed_at) == ("transferred", outcome, ended, ended)
     assert deal.lost_because == ("Because" if last == "lost" else "")
-    assert DealOffer.objects.get().status == OfferStatus.WITHDRAWN
+    assert DealOffer.objects.get().status == OfferStatus.LAPSED
     for sentence, call in (
         (
             f"This deal is closed: {deal.get_stage_display().lower()}.",

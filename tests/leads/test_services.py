@@ -555,7 +555,7 @@ def test_a_random_crowd_never_blocks_itself_nor_books_a_time_twice(transactional
         staff=2,
         sms_daily_cap_cents=1_000_000,
     )
-    hunt = _Hunt(shop, seconds=10)
+    hunt = _Hunt(shop, seconds=6)
     hunt.alice = django_user_model.objects.create(email="alice@example.com", name="Alice Ames")
     people = [threading.Thread(target=hunt.run, args=(seed,)) for seed in range(8)]
     for one in people:
