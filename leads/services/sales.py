@@ -131,9 +131,9 @@ def accept(*, deal: Deal, user: User, now: datetime) -> Deal:
         deal = _locked(deal)
         if deal.owner_id == user.pk:
             return deal
+        _check_open(deal)
         if deal.owner_id is not None:
             raise Refused(f"{deal.owner.get_full_name() if deal.owner else 'Somebody'} has taken this deal.")
-        _check_open(deal)
         offer = _open_offer(deal)
         if offer is not None and offer.salesperson.user_id != user.pk and offer.until > now:
             raise Refused(f"This deal is held out to {offer.salesperson} for the moment. Wait for their answer.")

@@ -44,6 +44,7 @@ from crm.security import seal, unseal
 from crm.services import add_member, add_number, add_task, merge_customers, receive_text
 from crm.timeline import note
 from leads.models import Lead, PipelineSettings, Proposal
+from leads.services.pipeline import Contact
 from marketplace.tasks import check_everything
 from telephony.models import CarrierSwitches, InboundEvent, SimulatedText, TwilioAccount
 from tests.console import add_of, choose, confirm, errors_of, list_of, page_of, told
@@ -452,9 +453,11 @@ def test_the_front_page_counts_today_and_links_every_number(console, cast):
     text("failed", error="The carrier took the message for spam.")
     text("unknown", error="The carrier could not tell whether it was sent. Call, or write again.")
     text("failed", error="Long ago", created_at=now - timedelta(days=3))
-    a_lead(cast.shop, cast.alice, now=now - timedelta(minutes=6))  # the shop next door may take an hour
+    a_lead(
+        cast.shop, cast.alice, now=now - timedelta(minutes=6), contact=Contact(name="Lou")
+    )  # the shop next door may take an hour
     PipelineSettings.objects.create(business=cast.next_door, answer_minutes=60)
-    a_lead(cast.next_door, cast.charlie, now=now - timedelta(minutes=11))
+    a_lead(cast.next_door, cast.charlie, now=now - timedelta(minutes=11), contact=Contact(name="Lou"))
 
     assert numbers(console) == {
         "Active businesses": "2",

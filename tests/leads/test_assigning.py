@@ -103,7 +103,7 @@ def test_whoever_has_left_is_given_nothing(shop, by, now, cast):
 def test_by_whatever_way_a_lead_comes_the_rules_are_asked(shop, now, cast):
     rule(shop, now, assignee=cast.bob, set_domain="second")
     for number, source in enumerate((LeadSource.TEXT, LeadSource.FORM, LeadSource.API, LeadSource.CHAT)):
-        phone = parse(f"+1555123000{number}", region="US")
+        phone = parse(f"+1555124000{number}", region="US")
         draft = intake.Draft(phone=phone, source=source, name="Jane", asked_for="A leak")
         intake.capture_lead(business=shop, draft=draft, service=None, now=now)
     for _ in range(2):
