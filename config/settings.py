@@ -317,9 +317,9 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Frontdesk API",
     "VERSION": "1",
-    "DESCRIPTION": "Leads in, slots offered, jobs booked exactly once; aged leads quoted, bought whole or not at all, "
-    "taken away and given back. Errors are problem+json (RFC 9457). Every POST takes an Idempotency-Key header; a repeat "
-    "gets the stored answer, and a refusal leaves the key free.",
+    "DESCRIPTION": "Leads in, slots offered, jobs booked exactly once; leads scored, moved and handed to sales; aged leads "
+    "quoted, bought whole or not at all, taken away and given back. Errors are problem+json (RFC 9457). Every POST takes an "
+    "Idempotency-Key header; a repeat gets the stored answer, and a refusal leaves the key free.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

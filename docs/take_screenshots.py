@@ -64,6 +64,11 @@ def take(base: str, passwords: dict[str, str]) -> None:
         desk.get_by_role("link", name=re.compile("Jane")).first.click()
         desk.wait_for_timeout(800)
         picture(desk, "thread")
+        desk.goto(f"{base}/app/t_acme/leads/board/")
+        picture(desk, "board")
+        desk.get_by_role("link", name="Alma Restrepo").first.click()
+        desk.wait_for_load_state("networkidle")
+        picture(desk, "lead")
         phone = browser.new_context(
             viewport={"width": 360, "height": 740}, color_scheme="dark", device_scale_factor=2
         ).new_page()

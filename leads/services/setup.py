@@ -10,7 +10,8 @@ from django.db import transaction
 
 from booking.models import Service
 from crm.models import Business, User
-from crm.services import Refused, audit
+from crm.phones import pretty
+from crm.services import Refused, audit, find_customer
 from leads.actors import By
 from leads.models import AssignmentRule, PipelineSettings, Salesperson
 from leads.services import assigning, pipeline
@@ -41,8 +42,11 @@ def set_salesperson(
 ) -> Salesperson:
     """Make somebody of the team a salesperson, or change how they work. `phone` is E.164 or empty.
 
-    Raises Refused for somebody who may not work on leads here.
+    Raises Refused for somebody who may not work on leads here, and for a customer's number: offers name other customers.
     """
+    owner = find_customer(business=business, phone=phone) if phone else None
+    if owner is not None:
+        raise Refused(f"{pretty(phone)} is the number of {owner}, a customer. Give the salesperson's own.")
     wanted = {"capacity": capacity, "takes_offers": takes_offers, "phone": phone}
     with transaction.atomic():
         seller = Salesperson.objects.for_business(business).select_related("user").filter(user=user).first()

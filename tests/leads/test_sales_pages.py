@@ -537,6 +537,11 @@ def test_salespeople_are_members_with_a_number_that_can_be_dialled(cast, alice, 
     wrong = alice.post(address, form | {"phone": "12", "is_known": 1})
     assert wrong.status_code == 422
     assert "Phone number" in words_of(wrong)
+    with only(cast.shop):
+        Customer.objects.create(business=cast.shop, name="Jane Doe", phone="+15552008888")
+    customers = alice.post(address, form | {"phone": "555 200 8888", "is_known": 1})
+    assert customers.status_code == 422
+    assert "(555) 200-8888 is the number of Jane Doe, a customer." in words_of(customers)
     changed = alice.post(address, {"user": cast.bob.pk, "capacity": 4, "phone": "", "is_known": 1}, follow=True)
     assert "Bob Burns up to 4 open deals · no texts Takes no offers" in words_of(changed)
     for stranger in (cast.charlie, viewer_of(cast.shop)):
