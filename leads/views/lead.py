@@ -31,7 +31,7 @@ from leads.forms import ActivityForm, AssignForm, EditForm, FollowUpForm, LostFo
 from leads.models import Assessment, DealOffer, Lead, StageChange
 from leads.queries import duplicates
 from leads.queries import pipeline as queries
-from leads.refusals import lead_stays, moving_lead, sentence
+from leads.refusals import lead_stays, moving_lead
 from leads.services import assessing, pipeline, sales
 from leads.services.assigning import settings_of
 from leads.services.pipeline import who
@@ -107,10 +107,11 @@ def transfer(request: PageRequest, found: Lead) -> HttpResponse:
     except (sales.CannotTransfer, lifecycle.NotAllowed) as reason:
         checks = queries.transfer_checks(found, settings_of(request.business))
         missing = [check.name for check in checks if not check.done]
-        still = f" Still missing: {say_list(missing)}." if missing and found.stage in lifecycle.OPEN else ""
-        is_move = isinstance(reason, lifecycle.NotAllowed)
-        why = lead_stays(found, to=Stage.TRANSFERRED, reason=reason) if is_move else sentence(reason)
-        return _moved(request, found, refused=f"{why}{still}")
+        if missing and found.stage in lifecycle.OPEN:
+            why = f"Not ready for sales yet: it needs {say_list(missing)}."
+        else:
+            why = lead_stays(found, to=Stage.TRANSFERRED, reason=reason)
+        return _moved(request, found, refused=why)
     offer = DealOffer.objects.for_business(request.business).filter(deal=deal, status=OfferStatus.OPEN).first()
     asked = f"{offer.salesperson} is asked to take it." if offer else "It waits under Deals for whoever takes it."
     return _moved(request, found, said=f"{who(found)} is with sales now, as deal {deal.number}. {asked}")

@@ -55,7 +55,7 @@ def test_cards_are_dragged_with_a_refusal_a_success_and_a_hand_over(cast, work, 
     expect(card(page, work.fresh, "contacted")).to_be_visible()
     card(page, work.fresh, "contacted").drag_to(page.locator("[data-column=transferred]"))
     asks.get_by_role("button", name="Hand over").click()
-    expect(said).to_contain_text("Still missing: a score of 0.60 or more and the stage Qualified.")
+    expect(said).to_contain_text("it needs a score of 0.60 or more and the stage Qualified.")
     expect(card(page, work.fresh, "contacted")).to_be_visible()
 
     card(page, work.ready, "qualified").drag_to(page.locator("[data-column=transferred]"))

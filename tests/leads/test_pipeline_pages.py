@@ -252,8 +252,7 @@ def test_what_a_transfer_still_misses_is_a_checklist_and_a_sentence(cast, alice,
     answer = alice.post(page("leads:transfer", lead.number), {"seen": "new"}, headers=JSON)
     assert answer.status_code == 409
     assert answer.json()["sentence"] == (
-        "Lead must have a business domain to be transferred."
-        " Still missing: a line of business, a score of 0.60 or more and the stage Qualified."
+        "Not ready for sales yet: it needs a line of business, a score of 0.60 or more and the stage Qualified."
     )
     with only(cast.shop):
         assert Deal.objects.count() == 0
